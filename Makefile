@@ -1,0 +1,49 @@
+# Two commands do everything on a fresh Debian or Raspberry Pi OS machine: `make demo` and `make test`.
+# Nothing here needs root but `apt-get install` of what is missing, and that is said before it is done.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test lint format lock wheel clean
+
+demo: $(STAMP)  ## a simulated boutique, a real broker, 20 seconds
+	$(BIN)/touchpoint demo
+
+test: $(STAMP) tests/asyncapi/node_modules lint  ## everything that CI checks
+	tests/needs mosquitto
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+
+lint: $(STAMP)  ## style, types, and which module may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(STAMP)  ## pin every dependency by version and hash, without registry addresses
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --upgrade --output-file requirements.lock
+
+wheel: $(STAMP)  ## the distribution, in dist/
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+$(STAMP): pyproject.toml requirements.lock
+	tests/needs python3-venv
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(STAMP)
+
+tests/asyncapi/node_modules: tests/asyncapi/package-lock.json
+	tests/needs npm
+	cd tests/asyncapi && npm ci --silent --ignore-scripts --no-audit --no-fund
+	touch $@
+
+clean:  ## remove what was built or installed here
+	rm -rf .venv dist build tests/asyncapi/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

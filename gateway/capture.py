@@ -1,0 +1,248 @@
+"""The capture half at work: sources -> path -> outbox, and what the uplink asks of it.
+
+One event loop holds everything; the disk has a thread of its own (`store.writer`). A source whose sighting makes an
+event waits for its commit, so that whatever tells the customer "accepted" comes after it.
+"""
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from gateway.clock import Clock
+from gateway.control import RequestError, Ringer
+from gateway.core.event import Draft, Retention, retention
+from gateway.core.path import Fate, Outcome, Path
+from gateway.core.sighting import Sighting
+from gateway.log import log
+from gateway.sources.source import Source, SourceStatus
+from gateway.store.database import StoreError, forget_deleted
+from gateway.store.outbox import Outbox
+from gateway.store.progress import Followed
+from gateway.store.writer import Writer
+
+PATIENCE_SECONDS = 1.0
+"""How long presence, health and housekeeping wait for company in a commit, to spare the SD card."""
+LOOK_SECONDS = 1.0
+"""How often to look at time and at the uplink's file, should its ring have been lost."""
+SAVE_SECONDS = 60.0
+"""How often counters that changed without an event are written."""
+UNCOMMITTED = 64
+"""So many patient commits may be under way; then sources wait, and memory stays bounded."""
+
+
+@dataclass(slots=True)
+class Capture:
+    """Follows sightings to the outbox and keeps the outbox in order."""
+
+    path: Path
+    writer: Writer
+    clock: Clock
+    followed: Followed
+    bell: asyncio.Event
+    ring: Ringer
+    readers: dict[str, SourceStatus] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    """Since this process started: sightings, absorbed, acted_on, `dropped:{reason}`."""
+    _unsaved: Counter[str] = field(default_factory=Counter)
+    _trimmed: int = 0
+    _borrowed: dict[str, asyncio.Future[Sighting]] = field(default_factory=dict, repr=False)
+    _stirred: asyncio.Event = field(default_factory=asyncio.Event)
+    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNCOMMITTED))
+
+    async def run(self, sources: Sequence[Source]) -> None:
+        """Work until cancelled; then write the last counters. Raises when the store fails for good."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for source in sources:
+                    tasks.create_task(self._follow(source, tasks))
+                tasks.create_task(self._watch_time())
+                tasks.create_task(self._watch_uplink())
+                tasks.create_task(self._save_counters())
+        finally:
+            await asyncio.shield(self.save())
+
+    async def _follow(self, source: Source, tasks: asyncio.TaskGroup) -> None:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(source)
+            async for sighting in source:
+                if not self._lend(sighting):
+                    await self._take(sighting, tasks)
+
+    async def _take(self, sighting: Sighting, tasks: asyncio.TaskGroup) -> None:
+        outcome = self.path.see(sighting, self.clock.now())
+        if outcome.fate is not Fate.DROPPED:
+            self._stirred.set()
+        if not outcome.drafts:
+            self.count(outcome)
+        elif patient(outcome.drafts):
+            await self._room.acquire()
+            committing = tasks.create_task(self.commit(outcome))
+            committing.add_done_callback(lambda _: self._room.release())
+        else:
+            await self.commit(outcome)
+
+    async def borrow(self, reader: str) -> Sighting:
+        """Wait for the next sighting of a reader and take it out of the path: a command asked for it."""
+        if reader in self._borrowed:
+            raise RequestError(f"reader {reader} is lent to another command at present; try again when that is done")
+        self._borrowed[reader] = asyncio.get_running_loop().create_future()
+        try:
+            return await self._borrowed[reader]
+        finally:
+            del self._borrowed[reader]
+
+    def _lend(self, sighting: Sighting) -> bool:
+        borrowed = self._borrowed.get(sighting.reader)
+        if borrowed is None or borrowed.done():
+            return False
+        borrowed.set_result(sighting)
+        self.count(Outcome(Fate.ACTED_ON))
+        return True
+
+    async def commit(self, outcome: Outcome) -> Outcome:
+        """Make the outcome's events durable and count it; if that fails, it is dropped and says why."""
+        try:
+            await self.append(outcome.drafts)
+        except (sqlite3.Error, StoreError) as error:
+            log.error("capture.db: %s: an event was not accepted", error)
+            outcome = Outcome(Fate.DROPPED, "store")
+        self.count(outcome)
+        return outcome
+
+    async def append(self, drafts: Iterable[Draft]) -> None:
+        """Append events to the outbox, with the counters so far, and ring. Raises sqlite3.Error."""
+        drafts = tuple(drafts)
+        counts = self._take_unsaved()
+
+        def job(outbox: Outbox) -> None:
+            outbox.append(drafts)
+            outbox.tally(counts)
+
+        try:
+            await self.writer.commit(job, patience=PATIENCE_SECONDS if patient(drafts) else 0.0)
+        except BaseException:
+            self._unsaved.update(counts)
+            raise
+        self.ring()
+
+    def count(self, outcome: Outcome) -> None:
+        """Count one sighting by what became of it."""
+        fate = f"dropped:{outcome.reason}" if outcome.fate is Fate.DROPPED else outcome.fate.value
+        self._add("sightings", 1)
+        self._add(fate, 1)
+
+    def dropped(self, reason: str) -> None:
+        """Count a reading that a source could not make a sighting of."""
+        self.count(Outcome(Fate.DROPPED, reason))
+
+    def _add(self, name: str, number: int) -> None:
+        self.counts[name] += number
+        self._unsaved[name] += number
+
+    def _take_unsaved(self) -> Counter[str]:
+        for reason, number in self.path.subjects.denied.items():
+            self._add(f"denied:{reason}", number)
+        self.path.subjects.denied.clear()
+        counts, self._unsaved = self._unsaved, Counter()
+        return counts
+
+    def show(self, status: SourceStatus) -> None:
+        """Take note of a reader's status, and log it."""
+        self.readers[status.reader] = status
+        log.info("reader %s: %s", status.reader, "up" if status.up else status.reason)
+
+    async def withdraw(self, handles: Collection[str]) -> list[int]:
+        """Withdraw a subject: its visits and presences end, its rows become gaps, the old text leaves the files.
+
+        The tombstone must be committed already. Returns the sequences that may have been sent before.
+        """
+        self.path.withdraw(handles)
+        progress = self.followed.progress(self.writer.outbox.session)
+
+        def job(outbox: Outbox) -> list[int]:
+            outbox.trim(progress.delivered)
+            return outbox.withdraw(handles)
+
+        gaps = await self.writer.commit(job)
+        await self.forget()
+        self.ring()
+        return [sequence for sequence in gaps if sequence <= progress.published]
+
+    async def forget(self) -> None:
+        """Empty the write-ahead log, so that what was deleted is in no file; try for a while if a reader is at work."""
+        for _ in range(10):
+            if await self.writer.between_commits(lambda outbox: forget_deleted(outbox.connection)):
+                return
+            await asyncio.sleep(0.1)
+        log.warning("capture.db: deleted rows are still in the write-ahead log; it is emptied at the next chance")
+
+    async def _watch_time(self) -> None:
+        """Let time pass for the path, as long as anything there depends on it."""
+        while True:
+            await self._stirred.wait()
+            self._stirred.clear()
+            while (deadline := self.path.next_deadline()) is not None:
+                wait = (deadline - self.clock.now().boot_ns) / 1e9
+                await asyncio.sleep(min(max(wait, 0.0), LOOK_SECONDS))
+                await self._expire()
+
+    async def _expire(self) -> None:
+        drafts = self.path.expire(self.clock.now())
+        if not drafts:
+            return
+        try:
+            await self.append(drafts)
+        except (sqlite3.Error, StoreError) as error:
+            log.error("capture.db: %s: %d events were not accepted", error, len(drafts))
+
+    async def _watch_uplink(self) -> None:
+        """Trim what is delivered and withdraw what the uplink refused: at its ring, or after a second without one."""
+        while True:
+            await self._rung()
+            try:
+                if self.followed.changed():
+                    await self._catch_up()
+            except (sqlite3.Error, StoreError) as error:
+                log.error("uplink.db: %s", error)
+
+    async def _rung(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self.bell.wait()
+        except TimeoutError:
+            return
+        self.bell.clear()
+
+    async def _catch_up(self) -> None:
+        session = self.writer.outbox.session
+        delivered, refused = self.followed.progress(session).delivered, self.followed.refused(session)
+        if refused:
+            await self.writer.commit(lambda outbox: outbox.withdraw_sequences(refused))
+            self.ring()
+        if delivered > self._trimmed:
+            await self.writer.commit(lambda outbox: outbox.trim(delivered), patience=PATIENCE_SECONDS)
+            self._trimmed = delivered
+
+    async def _save_counters(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            await self.save()
+
+    async def save(self) -> None:
+        """Write the counters that no event has carried along."""
+        counts = self._take_unsaved()
+        if not counts:
+            return
+        try:
+            await self.writer.commit(lambda outbox: outbox.tally(counts), patience=0.0)
+        except (sqlite3.Error, StoreError) as error:
+            self._unsaved.update(counts)
+            log.error("capture.db: %s: counters were not written", error)
+
+
+def patient(drafts: Iterable[Draft]) -> bool:
+    """Tell whether nobody waits for these events: presence and health share commits."""
+    return all(retention(draft.type) in {Retention.PRESENCE, Retention.HEALTH} for draft in drafts)

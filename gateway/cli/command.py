@@ -1,0 +1,88 @@
+"""What the commands share: the options they all have, and how they fail.
+
+Exit status: 0 done, 1 it failed or found something wrong, 2 the command line is wrong, 78 the configuration is wrong
+(sysexits.h, EX_CONFIG; systemd does not start the service again on that).
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from gateway.config import Settings
+
+FAILED = 1
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="The configuration; else $TOUCHPOINT_CONFIG, else /etc/touchpoint/gateway.toml.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def fail(message: str, code: int = FAILED) -> NoReturn:
+    """Say on standard error what is wrong, and end with this exit status."""
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+def show_json(value: object) -> None:
+    """Print a value as JSON."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def settings_from(option: Path | None) -> "Settings":
+    """Load the configuration, or end with exit status 78 and every problem in it."""
+    from gateway.config import EXIT_CONFIG, ConfigError, find, load
+
+    try:
+        return load(find(option))
+    except ConfigError as error:
+        fail(str(error), EXIT_CONFIG)
+
+
+@contextmanager
+def failures_explained() -> Iterator[None]:
+    """Turn the errors that people can do something about into a message and an exit status."""
+    from gateway.config import EXIT_CONFIG, ConfigError
+    from gateway.control import RequestError
+    from gateway.keys import KeyFileError
+    from gateway.store.database import StoreError
+
+    try:
+        yield
+    except ConfigError as error:
+        fail(str(error), EXIT_CONFIG)
+    except (RequestError, StoreError, KeyFileError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or 'the system'}: {error.strerror}")
+
+
+def ask_gateway(settings: "Settings", request: dict[str, Any]) -> dict[str, Any]:
+    """Ask the running gateway, or do it on its files when none runs; say at which reader to present a token."""
+    from gateway.daemon.capture import ask_desk
+
+    async def tell(answer: dict[str, Any]) -> None:
+        typer.echo(f"Present the token at {answer['present']} now.", err=True)
+
+    return asked(lambda: ask_desk(settings, request, tell))
+
+
+def asked(question: Callable[[], Coroutine[Any, Any, dict[str, Any]] | Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """Run a question to the gateway and explain what went wrong, if anything did."""
+
+    async def answer() -> dict[str, Any]:
+        return await question()
+
+    with failures_explained():
+        return asyncio.run(answer())

@@ -1,0 +1,49 @@
+"""`touchpoint run`, `capture`, `uplink`: the daemon and its two halves."""
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli.command import Config, fail, failures_explained, settings_from
+
+if TYPE_CHECKING:
+    from gateway.config import Settings
+
+
+def run(config: Config = None) -> None:
+    """Run the gateway: both halves, until Ctrl-C or SIGTERM.
+
+    The capture half reads the devices and commits events to the outbox; the uplink half forwards them. Without a
+    broker it captures and waits. systemd starts the halves as two services instead: see systemd/.
+    """
+    from gateway.config import find
+    from gateway.daemon.run import HalfFailedError, run, until_signal
+
+    settings_from(config)
+    try:
+        until_signal(run(find(config)))
+    except* HalfFailedError as errors:
+        failed = errors.exceptions[0]
+        fail(str(failed), failed.code if isinstance(failed, HalfFailedError) else 1)
+
+
+def capture(config: Config = None) -> None:
+    """Run the capture half alone: devices and keys, no network."""
+    from gateway.daemon.capture import capture
+
+    _half(capture, settings_from(config))
+
+
+def uplink(config: Config = None) -> None:
+    """Run the uplink half alone: the network, no devices and no keys."""
+    from gateway.daemon.uplink import uplink
+
+    _half(uplink, settings_from(config))
+
+
+def _half(half: "Callable[[Settings], Coroutine[Any, Any, None]]", settings: "Settings") -> None:
+    from gateway import log
+    from gateway.daemon.run import until_signal
+
+    log.to_stderr()
+    with failures_explained():
+        until_signal(half(settings))

@@ -1,0 +1,37 @@
+"""The configuration: one TOML file, read once into frozen settings. Secrets never stand in it, only where they lie."""
+
+from gateway.config.file import find, load, not_yet, password, warnings
+from gateway.config.problem import EXIT_CONFIG, ConfigError, Problem
+from gateway.config.settings import (
+    BearerSettings,
+    ClockSettings,
+    ConsentSettings,
+    GatewaySettings,
+    LinksSettings,
+    MqttSettings,
+    PseudonymSettings,
+    ReaderSettings,
+    Settings,
+    VisitSettings,
+)
+
+__all__ = [
+    "EXIT_CONFIG",
+    "BearerSettings",
+    "ClockSettings",
+    "ConfigError",
+    "ConsentSettings",
+    "GatewaySettings",
+    "LinksSettings",
+    "MqttSettings",
+    "Problem",
+    "PseudonymSettings",
+    "ReaderSettings",
+    "Settings",
+    "VisitSettings",
+    "find",
+    "load",
+    "not_yet",
+    "password",
+    "warnings",
+]

@@ -1,0 +1,131 @@
+"""Reading the configuration, and what can be said about it afterwards."""
+
+import os
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from gateway.config.problem import ConfigError, Problem, line_of, lines_of, problems
+from gateway.config.secret import secret_path
+from gateway.config.settings import Settings
+
+DEFAULT: Final = Path("/etc/touchpoint/gateway.toml")
+VARIABLE: Final = "TOUCHPOINT_CONFIG"
+
+
+def find(option: Path | None) -> Path:
+    """Return where the configuration is: the option, else $TOUCHPOINT_CONFIG, else /etc/touchpoint/gateway.toml."""
+    return option or Path(os.environ.get(VARIABLE) or DEFAULT)
+
+
+def load(path: Path) -> Settings:
+    """Read a configuration. Raises ConfigError with every problem in it."""
+    text = _read(path)
+    document = _parse(path, text)
+    found = _twice(path, text, document)
+    try:
+        settings = Settings.model_validate(document, context={"file": path, "directory": path.parent})
+    except ValidationError as error:
+        found += problems(str(path), text, Settings, error)
+    else:
+        if not found:
+            return settings
+    raise ConfigError(sorted(found, key=lambda problem: problem.line or 0))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        hint = f"start from config/gateway.toml, or name the file with --config or {VARIABLE}"
+        raise _unreadable(path, "there is no such file", hint) from None
+    except UnicodeDecodeError:
+        raise _unreadable(path, "it is not UTF-8 text", "save it as UTF-8") from None
+    except OSError as error:
+        raise _unreadable(path, f"it cannot be read: {error.strerror}", "name a file that this user may read") from None
+
+
+def _unreadable(path: Path, what: str, hint: str) -> ConfigError:
+    return ConfigError([Problem(str(path), None, "", what, hint)])
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        what, line, column = _syntax(str(error), text)
+        hint = f"see column {column}" if column else None
+        raise ConfigError([Problem(str(path), line, "", f"not TOML: {what}", hint)]) from None
+
+
+def _syntax(message: str, text: str) -> tuple[str, int, int]:
+    """Take apart what tomllib says: `Invalid value (at line 3, column 8)`, or `(at end of document)`."""
+    what, _, place = message.rpartition(" (at ")
+    numbers = [int(word) for word in place.rstrip(")").replace(",", "").split() if word.isdecimal()]
+    line, column = numbers or (text.count("\n") + 1, 0)
+    return what or message, line, column
+
+
+def _twice(path: Path, text: str, document: Mapping[str, Any]) -> list[Problem]:
+    """Find readers of the same name, even where something else is wrong with them."""
+    readers = document.get("reader")
+    names = (
+        [each.get("name") if isinstance(each, dict) else None for each in readers] if isinstance(readers, list) else []
+    )
+    counts = Counter(name for name in names if isinstance(name, str))
+    lines = lines_of(text)
+    return [
+        Problem(str(path), line_of(lines, ("reader", at, "name")), "reader.name", "another reader has this name", None)
+        for at, name in enumerate(names)
+        if isinstance(name, str) and counts[name] > 1 and name in names[:at]
+    ]
+
+
+def password(settings: Settings) -> str | None:
+    """Read the broker's password. Raises ConfigError."""
+    named = settings.mqtt.password_file
+    if named is None:
+        return None
+    path = secret_path(named)
+    if path is None:
+        wrong_ = f"systemd gave this process no credential {named}"
+        raise ConfigError(
+            [Problem(str(settings.file), None, "mqtt.password_file", wrong_, "add LoadCredential= to the unit")]
+        )
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8 text"
+        raise ConfigError([Problem(str(settings.file), None, "mqtt.password_file", f"{path}: {why}")]) from None
+
+
+def not_yet(settings: Settings) -> list[Problem]:
+    """Return a problem for each reader whose kind of device this version cannot drive."""
+    return [
+        Problem(
+            str(settings.file),
+            None,
+            "reader.kind",
+            f"reader {reader.name}: this version drives no {reader.kind} devices yet",
+            'play a recording instead with kind = "simulated"',
+        )
+        for reader in settings.readers
+        if reader.kind in {"nfc", "ble"}
+    ]
+
+
+def warnings(settings: Settings) -> list[str]:
+    """Return what works, but should be looked at."""
+    gateway, mqtt = settings.gateway, settings.mqtt
+    weak = [f"{bearer.kind}:{bearer.prefix}" for bearer in settings.bearers if bearer.low_entropy]
+    said = {
+        f"mqtt: without ca, events travel to {mqtt.host} unencrypted": mqtt.ca is None,
+        "clock: source is trusted, so a wrong clock goes unnoticed": settings.clock.source == "trusted",
+        f"gateway: the state directory {gateway.state} does not exist yet": not gateway.state.is_dir(),
+        **{f"bearer {rule}: tokens with few random bits can be found by trying": True for rule in weak},
+    }
+    return [text for text, applies in said.items() if applies]

@@ -1,0 +1,179 @@
+"""What is wrong in a configuration file: where, what, and what would be right.
+
+pydantic says which field is wrong; the line is found by scanning the TOML text for the table and the key, since no
+parser of the standard library keeps positions.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+Place = tuple[str | int, ...]
+"""Where in the document, as pydantic gives it: `("reader", 0, "kind")`."""
+
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h."""
+
+_HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]")
+_KEY = re.compile(r"\s*([A-Za-z0-9_.\"'\s-]+?)\s*=")
+_SECRETS = ("pass", "secret", "token")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong. No value of the file is in it."""
+
+    file: str
+    line: int | None
+    key: str
+    """`table.key`; empty when the file as a whole is meant."""
+    wrong: str
+    hint: str | None = None
+    """What would be right."""
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        text = ": ".join(part for part in (place, self.key, self.wrong) if part)
+        return text if self.hint is None else f"{text}; {self.hint}"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; holds every problem that was found."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+def wrong(what: str, hint: str) -> PydanticCustomError:
+    """Return the error that a validator raises when it can say what would be right."""
+    return PydanticCustomError("configuration", "{what}", {"what": what, "hint": hint})
+
+
+def problems(file: str, text: str, model: type[BaseModel], error: ValidationError) -> list[Problem]:
+    """Return what pydantic found, by line."""
+    lines = lines_of(text)
+    found = [
+        Problem(file, line_of(lines, each["loc"]), key_of(each["loc"]), _wrong(each), _hint(model, each))
+        for each in error.errors(include_input=False, include_url=False)
+    ]
+    return sorted(found, key=lambda problem: problem.line or 0)
+
+
+def lines_of(text: str) -> Mapping[Place, int]:
+    """Return the line, from 1, of each table and key of a TOML text."""
+    lines: dict[Place, int] = {}
+    for number, place in _places(text):
+        lines.setdefault(place, number)
+    return lines
+
+
+def line_of(lines: Mapping[Place, int], place: Place) -> int | None:
+    """Return the line of a place, or of the nearest table around it; None if the text has neither."""
+    around = (place[:end] for end in range(len(place), 0, -1))
+    return next((lines[outer] for outer in around if outer in lines), None)
+
+
+def key_of(place: Place) -> str:
+    """Return how people call a place: `reader.kind`, for the line says which reader."""
+    return ".".join(part for part in place if isinstance(part, str))
+
+
+def _places(text: str) -> Iterator[tuple[int, Place]]:
+    table: Place = ()
+    entries: dict[Place, int] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if header := _HEADER.match(line):
+            table = _names(header[2])
+            if header[1] == "[[":
+                entries[table] = entries.get(table, -1) + 1
+                table = (*table, entries[table])
+            yield number, table
+        elif key := _KEY.match(line):
+            yield number, (*table, *_names(key[1]))
+
+
+def _names(dotted: str) -> Place:
+    return tuple(part.strip(" \t\"'") for part in dotted.split("."))
+
+
+def _wrong(error: ErrorDetails) -> str:
+    match error["type"]:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return "unknown key"
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case "model_type" | "model_attributes_type":
+            return "must be a table"
+        case _:
+            return re.sub("^(Input|String|Value|Tuple) should", "must", error["msg"])
+
+
+def _hint(model: type[BaseModel], error: ErrorDetails) -> str | None:
+    place = error["loc"]
+    if error["type"] == "extra_forbidden":
+        return _nearest(model, place)
+    if "hint" in (context := error.get("ctx", {})):
+        return str(context["hint"])
+    field = field_at(model, place)
+    example = next(iter((field and field.examples) or ()), None)
+    return None if example is None else f"for example {place[-1]} = {toml(example)}"
+
+
+def _nearest(model: type[BaseModel], place: Place) -> str | None:
+    """Say which key was meant: one of nearly this name in the table, or one of this name in another table."""
+    *outer, key = place
+    around = model_at(model, tuple(outer))
+    near = difflib.get_close_matches(str(key), names(around) if around else (), n=1)
+    if near:
+        return f"did you mean {key_of((*outer, near[0]))}?"
+    if any(part in str(key).lower() for part in _SECRETS):
+        return "secrets never stand in this file: name a file with mqtt.password_file"
+    tables = [table for table, field in _fields(model).items() if (inner := inner_model(field)) and key in names(inner)]
+    return f"it belongs in [{tables[0]}]" if tables else None
+
+
+def names(model: type[BaseModel]) -> tuple[str, ...]:
+    """Return the keys of a table."""
+    return tuple(_fields(model))
+
+
+def _fields(model: type[BaseModel]) -> Mapping[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def field_at(model: type[BaseModel], place: Place) -> FieldInfo | None:
+    """Return the field of a place."""
+    *outer, key = key_of(place).split(".")
+    around = model_at(model, tuple(outer))
+    return _fields(around).get(key) if around else None
+
+
+def model_at(model: type[BaseModel], place: Place) -> type[BaseModel] | None:
+    """Return the model of the table at a place."""
+    here: type[BaseModel] | None = model
+    for name in (part for part in place if isinstance(part, str)):
+        field = _fields(here).get(name) if here else None
+        here = inner_model(field) if field else None
+    return here
+
+
+def inner_model(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the model of a field that is a table, or an array of tables."""
+    candidates = (field.annotation, *get_args(field.annotation))
+    return next((each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)), None)
+
+
+def toml(value: object) -> str:
+    """Write a value of the configuration as TOML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else f'"{value}"'

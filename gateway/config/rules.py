@@ -1,0 +1,50 @@
+"""Rules of the configuration that come from elsewhere: the kernel's, the identifiers', the arithmetic of guessing."""
+
+import re
+from pathlib import Path
+
+from gateway.core.decode import link
+from gateway.core.event import NAME
+
+SOCKET_PATH = 107
+"""Bytes that the path of a Unix socket may have (unix(7): sun_path holds 108 with its end)."""
+ENOUGH_BITS = 128
+"""What a token needs at random, so that nobody can undo its hash by trying all."""
+_BITS_A_DIGIT = 4
+_DIGITS = {"ibeacon": 40, "altbeacon": 40, "eddystone-uid": 32, "eddystone-eid": 16}
+"""Hexadecimal digits of a whole identifier."""
+_BITS_AT_MOST = {"ibeacon": 32, "nfc-uid": 56, "text": 0}
+"""ibeacon: major and minor, for the UUID is the fleet's. nfc-uid: seven bytes. text: nobody knows."""
+
+
+def is_name(value: str) -> bool:
+    """Tell whether a name can stand in a topic."""
+    return re.fullmatch(NAME, value) is not None
+
+
+def socket_fault(directory: Path) -> str | None:
+    """Say what is wrong with a directory of sockets; None if nothing."""
+    length = len(bytes(directory / "control.sock"))
+    return (
+        f"the path of the socket in it has {length} bytes, {SOCKET_PATH} are allowed" if length > SOCKET_PATH else None
+    )
+
+
+def prefix_fault(kind: str | None, prefix: str) -> tuple[str, str] | None:
+    """Say why no identifier of this kind begins so, or too many do, and what would be right; None if it is fine."""
+    if kind == "link" and (link.canonical(prefix) != prefix or prefix.count("/") < 3):  # noqa: PLR2004  # https://host/
+        return "is not a link in canonical text with a path", 'for example prefix = "https://id.acme.example/m/"'
+    if kind in {*_DIGITS, "nfc-uid"} and not re.fullmatch("[0-9a-f/-]*", prefix):
+        return "is not lower-case hexadecimal", "write it as touchpoint status shows such identifiers"
+    return None
+
+
+def bearer_bits(kind: str, prefix: str, token_bits: int) -> int:
+    """Return how many random bits a token can carry after the prefix, at best."""
+    if kind == "link":
+        return token_bits
+    fixed = len(re.sub("[^0-9a-f]", "", prefix))
+    free = max(0, _DIGITS.get(kind, 0) - fixed) * _BITS_A_DIGIT
+    return (
+        min(free, _BITS_AT_MOST[kind]) if kind in _DIGITS and kind in _BITS_AT_MOST else _BITS_AT_MOST.get(kind, free)
+    )

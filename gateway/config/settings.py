@@ -1,0 +1,334 @@
+"""The settings: frozen models of the configuration's tables.
+
+They are also its documentation: `config/gateway.toml` is generated from them (see `gateway.config.sample`).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from gateway.config.problem import wrong
+from gateway.config.rules import ENOUGH_BITS, bearer_bits, is_name, prefix_fault, socket_fault
+from gateway.config.secret import secret_path
+from gateway.core.contract import Topics
+from gateway.core.event import Channel
+
+PLAIN, TLS = 1883, 8883
+"""The registered ports of MQTT (IANA: mqtt, secure-mqtt)."""
+
+
+def _name(value: str) -> str:
+    if not is_name(value):
+        raise ValueError("must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit")
+    return value
+
+
+def _beside(value: object, info: ValidationInfo) -> object:
+    """Take a relative path from the directory of the configuration file."""
+    if not isinstance(value, str):
+        return value
+    if not value:
+        raise ValueError("must not be empty")
+    return (info.context or {}).get("directory", Path()) / value
+
+
+def _file_or_credential(value: str, info: ValidationInfo) -> str:
+    return str(_beside(value, info)) if "/" in value or not value else value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+File = Annotated[Path, BeforeValidator(_beside)]
+FileOrCredential = Annotated[str, AfterValidator(_file_or_credential)]
+Label = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class GatewaySettings(_Table):
+    """Who this gateway is, and where it keeps its files."""
+
+    tenant: Name = Field(examples=["acme"])
+    """The brand, as in the topics."""
+    site: Name = Field(examples=["zrh-1"])
+    """The store, as in the topics."""
+    id: Name = Field(examples=["gw-1"])
+    """This gateway; unique within the tenant."""
+    state: File = Path("/var/lib/touchpoint")
+    """Directory of the databases. A relative path starts at this file."""
+    runtime: File | None = Field(default=None, examples=["/run/touchpoint"])
+    """Directory of the sockets; default: the same as state."""
+    limit_mb: Annotated[int, Field(ge=16)] = 512
+    """How far the outbox may grow, in megabytes."""
+    group: Label | None = Field(default=None, examples=["touchpoint"])
+    """Members of this Unix group may use the commands that ask the running gateway."""
+
+    @field_validator("runtime")
+    @classmethod
+    def _short_enough(cls, runtime: Path | None, info: ValidationInfo) -> Path | None:
+        sockets = runtime or info.data.get("state")
+        if sockets and (fault := socket_fault(sockets)):
+            raise wrong(fault, 'set a short one: runtime = "/run/touchpoint"')
+        return runtime
+
+    @property
+    def sockets(self) -> Path:
+        """The directory of the sockets."""
+        return self.runtime or self.state
+
+    @property
+    def topics(self) -> Topics:
+        """The topics of this gateway."""
+        return Topics(self.tenant, self.site, self.id)
+
+
+class MqttSettings(_Table):
+    """The broker to which events go."""
+
+    host: Label = Field(examples=["broker.acme.example"])
+    """Name or address of the broker."""
+    ca: File | None = Field(default=None, examples=["/etc/touchpoint/ca.pem"])
+    """Certificates of the authorities that may have signed the broker's. Without it the connection is not encrypted."""
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        default_factory=lambda settings: PLAIN if settings.get("ca") is None else TLS, examples=[TLS]
+    )
+    """Default: 8883 with ca, else 1883."""
+    certificate: File | None = Field(default=None, examples=["/etc/touchpoint/gateway.pem"])
+    """This gateway's certificate, for mutual TLS."""
+    key: File | None = Field(default=None, examples=["/etc/touchpoint/gateway.key"])
+    """The private key of the certificate."""
+    username: Label | None = Field(default=None, examples=["gw-1"])
+    """For brokers that ask for a name and a password."""
+    password_file: FileOrCredential | None = Field(default=None, examples=["/etc/touchpoint/mqtt.password"])
+    """A file that holds the password, or the name of a systemd credential."""
+    client_id: Label | None = Field(default=None, examples=["acme-zrh-1-gw-1"])
+    """Default: the id of the gateway."""
+    keepalive: Annotated[int, Field(ge=5, le=65535)] = 15
+    """Seconds after which a silent connection is tried; half as many again, and it counts as dead."""
+    delivery: Literal["puback", "receipt"] = "puback"
+    """An event is delivered when the broker has it (puback), or when the centre says it is stored (receipt)."""
+    batch: Annotated[int, Field(ge=1, le=1000)] = 500
+    """So many waiting events may travel in one message; 1 switches batching off."""
+    batch_bytes: Annotated[int, Field(ge=4096, le=1_048_576)] = 65_536
+    """So long may a message with several events be."""
+    protocol: Literal["5", "3.1.1"] = "5"
+    """MQTT 3.1.1 only for brokers that cannot do 5, and only with delivery = "receipt"."""
+
+    @field_validator("certificate")
+    @classmethod
+    def _certificate_with_ca(cls, certificate: Path | None, info: ValidationInfo) -> Path | None:
+        if certificate is not None and info.data.get("ca", certificate) is None:
+            raise wrong("is of no use without ca", "name the authority of the broker: mqtt.ca")
+        return certificate
+
+    @field_validator("key")
+    @classmethod
+    def _key_with_certificate(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if key is not None and info.data.get("certificate", key) is None:
+            raise wrong("is of no use without its certificate", "name it with mqtt.certificate")
+        return key
+
+    @field_validator("password_file")
+    @classmethod
+    def _password_with_name(cls, file: str | None, info: ValidationInfo) -> str | None:
+        if file is not None and info.data.get("username", file) is None:
+            raise wrong("is of no use without a name", "say who logs in with mqtt.username")
+        return file
+
+    @field_validator("protocol")
+    @classmethod
+    def _refusals_show(cls, protocol: str, info: ValidationInfo) -> str:
+        if protocol == "3.1.1" and info.data.get("delivery") == "puback":
+            what = "a PUBACK of MQTT 3.1.1 cannot refuse, so a refused event would count as delivered"
+            raise wrong(what, 'set delivery = "receipt", or protocol = "5"')
+        return protocol
+
+
+class PseudonymSettings(_Table):
+    """The keys under which customers' tokens become pseudonyms."""
+
+    keys: FileOrCredential = "/etc/touchpoint/keys.json"
+    """The key ring of this site (touchpoint keys derive): a file, or the name of a systemd credential."""
+
+    @property
+    def path(self) -> Path | None:
+        """Where the ring lies; None for a credential in a process that systemd gave none."""
+        return secret_path(self.keys)
+
+
+class LinksSettings(_Table):
+    """The brand's links in tags and codes."""
+
+    domain: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")] | None = Field(
+        default=None, examples=["id.acme.example"]
+    )
+    """The domain under which they are written, in lower case."""
+
+
+class ClockSettings(_Table):
+    """Whether the wall clock can be believed."""
+
+    source: Literal["system", "trusted"] = "system"
+    """system: ask the kernel whether the clock is synced. trusted: it is right, on a machine with a real-time clock."""
+
+
+class VisitSettings(_Table):
+    """How readings belong together."""
+
+    seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    """So long after a token was presented, readings at the same reader belong to its bearer."""
+    debounce: Annotated[float, Field(ge=0, le=60)] = 2.0
+    """The same tag or code read again within so many seconds is one reading."""
+
+
+Named = Literal["tap", "scan", "response", "appeared", "disappeared"]
+"""Event types that can name a subject."""
+PURPOSES: Final[Mapping[Named, str]] = dict.fromkeys(
+    ("tap", "scan", "response", "appeared", "disappeared"), "personalisation"
+)
+
+
+class ConsentSettings(_Table):
+    """What customers consent to, and for how long."""
+
+    controller: Label | None = Field(default=None, examples=["Acme SA, Geneva"])
+    """Who is responsible for the data; default: the tenant."""
+    notice: Label = "1"
+    """Version of the privacy notice that staff hand out now."""
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
+    """Language of the notice (BCP 47)."""
+    jurisdiction: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")] = "CH"
+    """Country, or part of one, whose law applies (ISO 3166)."""
+    days: Annotated[int, Field(ge=1, le=3653)] = 365
+    """How long a consent given in the store holds."""
+    stale_after_hours: Annotated[int, Field(ge=1, le=72)] = 24
+    """After so long without word from the centre no subject is named any more."""
+    purposes: dict[Named, Label] = Field(default_factory=lambda: dict(PURPOSES))
+    """The purpose that each type of event needs consent for; what is left out keeps its default."""
+
+    @field_validator("purposes")
+    @classmethod
+    def _all_of_them(cls, purposes: dict[Named, str]) -> dict[Named, str]:
+        return {**PURPOSES, **purposes}
+
+
+class ReaderSettings(_Table):
+    """A device that reads."""
+
+    name: Name = Field(examples=["counter-scanner"])
+    """How it is called in events and in `touchpoint status`; unique."""
+    kind: Literal["scanner", "nfc", "ble", "simulated"] = Field(examples=["scanner"])
+    """What it is; `simulated` plays recorded sightings."""
+    plays: Channel = Field(default="scanner", examples=["scanner"])
+    """What a simulated reader stands for; it plays those lines of the recording that carry its name."""
+    device: str = Field(default="", examples=["/dev/serial/by-id/usb-Acme_Scanner_0001-if00"])
+    """Its path, by-id so that it stays the same after a restart; of a simulated reader, the recording."""
+    baud: Annotated[int, Field(ge=300, le=4_000_000)] = 115_200
+    """Speed of a serial scanner."""
+    touchpoint: Name | None = Field(default=None, examples=["counter"])
+    """The touchpoint at which a scanner or NFC reader stands."""
+    zone: Label | None = Field(default=None, examples=["salon"])
+    """The zone that a BLE reader covers."""
+
+    @property
+    def channel(self) -> Channel:
+        """What its sightings are, simulated or not."""
+        return self.plays if self.kind == "simulated" else self.kind
+
+    @field_validator("device")
+    @classmethod
+    def _where_it_is(cls, device: str, info: ValidationInfo) -> str:
+        if info.data.get("kind") not in {"scanner", "simulated"}:
+            return device
+        if not device:
+            raise wrong("is missing", 'for example device = "/dev/serial/by-id/usb-..."')
+        return str(_beside(device, info))
+
+    @field_validator("touchpoint", "zone")
+    @classmethod
+    def _place(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if "kind" not in info.data or "plays" not in info.data:
+            return value
+        kind = info.data["plays"] if info.data["kind"] == "simulated" else info.data["kind"]
+        needed = (info.field_name == "zone") == (kind == "ble")
+        if needed and value is None:
+            raise wrong("is missing", f"say where the {kind} reader stands")
+        if not needed and value is not None:
+            raise wrong(f"does not fit a {kind} reader", "a ble reader covers a zone, the others stand at a touchpoint")
+        return value
+
+
+class BearerSettings(_Table):
+    """A rule for what counts as a customer's token: an identifier of this kind that goes on after this prefix."""
+
+    kind: Literal["link", "ibeacon", "altbeacon", "eddystone-uid", "eddystone-eid", "nfc-uid", "text"] = Field(
+        examples=["link"]
+    )
+    """Kind of the identifier."""
+    prefix: Annotated[str, Field(max_length=1024)] = Field(default="", examples=["https://id.acme.example/m/"])
+    """How its value begins, in canonical text: scheme and host in lower case, hexadecimal in lower case."""
+    token_bits: Annotated[int, Field(ge=1)] = ENOUGH_BITS
+    """How many bits of a link's token are random."""
+    low_entropy: bool = False
+    """Accept tokens with fewer than 128 random bits: whoever steals the card can find such tokens by trying."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _canonical(cls, prefix: str, info: ValidationInfo) -> str:
+        if fault := prefix_fault(info.data.get("kind"), prefix):
+            raise wrong(*fault)
+        return prefix
+
+    @model_validator(mode="after")
+    def _random_enough(self) -> Self:
+        bits = bearer_bits(self.kind, self.prefix, self.token_bits)
+        if bits < ENOUGH_BITS and not self.low_entropy:
+            what = f"tokens of this rule carry {bits} random bits at most, fewer than {ENOUGH_BITS}"
+            raise wrong(what, "use longer tokens, or accept that they can be guessed with low_entropy = true")
+        return self
+
+
+class Settings(_Table):
+    """The whole configuration."""
+
+    gateway: GatewaySettings
+    mqtt: MqttSettings
+    pseudonym: PseudonymSettings = PseudonymSettings()
+    links: LinksSettings = LinksSettings()
+    clock: ClockSettings = ClockSettings()
+    visit: VisitSettings = VisitSettings()
+    consent: ConsentSettings = ConsentSettings()
+    readers: Annotated[tuple[ReaderSettings, ...], Field(strict=False)] = Field(default=(), alias="reader")
+    bearers: Annotated[tuple[BearerSettings, ...], Field(strict=False)] = Field(default=(), alias="bearer")
+
+    _file: Path = PrivateAttr(default=Path())
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401  # pydantic's signature
+        """Remember the file, for what is said about it later."""
+        self._file = (context or {}).get("file", Path())
+
+    @property
+    def file(self) -> Path:
+        """The file that it was read from."""
+        return self._file

@@ -1,0 +1,229 @@
+"""The doorbell between the halves, and the control socket on which the CLI asks the capture half.
+
+The doorbell is a datagram of one byte: everything that matters is in a file, and a lost ring costs a second at most.
+The control socket speaks JSON, a line a message: one request, then one or more answers, the last with `done`.
+Who may ask: the daemon's own user, root, and members of the configured group (unix(7), SO_PEERCRED).
+"""
+
+import asyncio
+import contextlib
+import grp
+import json
+import os
+import pwd
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Answer = dict[str, Any]
+Tell = Callable[[Answer], Awaitable[None]]
+Handler = Callable[[Mapping[str, Any], Tell], Awaitable[Answer]]
+
+LINE = 4 * 1024 * 1024
+"""The longest line, for a whole registry in one request."""
+
+
+class RequestError(Exception):
+    """A request that cannot be granted; the text is for the person who asked."""
+
+
+class NobodyListensError(Exception):
+    """No capture half is running on this state directory."""
+
+
+def bell_path(runtime: Path, half: str) -> Path:
+    """Return where the doorbell of a half hangs."""
+    return runtime / f"{half}.bell"
+
+
+def control_path(runtime: Path) -> Path:
+    """Return where the capture half listens for requests."""
+    return runtime / "control.sock"
+
+
+class _Bell(asyncio.DatagramProtocol):
+    def __init__(self, heard: asyncio.Event) -> None:
+        self._heard = heard
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        """Somebody rang; what the datagram says does not matter."""
+        del data, addr
+        self._heard.set()
+
+
+@asynccontextmanager
+async def doorbell(runtime: Path, half: str) -> AsyncIterator[asyncio.Event]:
+    """Hang up the doorbell of a half; the event is set by each ring."""
+    path, heard = bell_path(runtime, half), asyncio.Event()
+    with _bound(path, socket.SOCK_DGRAM) as bell:
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Bell(heard), sock=bell)
+        try:
+            yield heard
+        finally:
+            transport.close()
+
+
+@dataclass(slots=True)
+class Ringer:
+    """Rings the other half's doorbell. Never blocks, never fails: if nobody hears it, they look by themselves."""
+
+    path: Path
+    _socket: socket.socket | None = None
+
+    def __call__(self) -> None:
+        """Ring."""
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        with contextlib.suppress(OSError):
+            self._socket.sendto(b".", str(self.path))
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+@contextmanager
+def _bound(path: Path, kind: socket.SocketKind) -> Iterator[socket.socket]:
+    """Bind a Unix socket that this user and group may use, replacing one that a dead process left."""
+    bound = socket.socket(socket.AF_UNIX, kind)
+    bound.setblocking(False)  # noqa: FBT003  # the socket module's own signature
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    previous = os.umask(0o007)
+    try:
+        bound.bind(str(path))
+    finally:
+        os.umask(previous)
+    try:
+        yield bound
+    finally:
+        bound.close()
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+
+@asynccontextmanager
+async def serve(runtime: Path, handlers: Mapping[str, Handler], group: str | None) -> AsyncIterator[None]:
+    """Answer requests with the handler of their name while the context is open."""
+    with _bound(control_path(runtime), socket.SOCK_STREAM) as listening:
+        talks: set[asyncio.Task[None]] = set()
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            if task is not None:
+                talks.add(task)
+                task.add_done_callback(talks.discard)
+            await _talk(reader, writer, handlers, group)
+
+        server = await asyncio.start_unix_server(talk, sock=listening, limit=LINE)
+        try:
+            yield
+        finally:
+            server.close()
+            for task in list(talks):
+                task.cancel()
+            await asyncio.gather(*talks, return_exceptions=True)
+
+
+async def _talk(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Mapping[str, Handler], group: str | None
+) -> None:
+    async def tell(answer: Answer) -> None:
+        writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+        await writer.drain()
+
+    try:
+        await tell({**await _answer(reader, writer, handlers, group, tell), "done": True})
+    except (ConnectionError, asyncio.CancelledError):
+        pass  # whoever asked has gone, or the daemon stops
+    finally:
+        writer.close()
+
+
+async def _answer(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    handlers: Mapping[str, Handler],
+    group: str | None,
+    tell: Tell,
+) -> Answer:
+    if not may_ask(writer.get_extra_info("socket"), group):
+        return {"error": f"your user may not ask this gateway; add it to the group {group or 'of the daemon'}"}
+    try:
+        request = json.loads(await reader.readline())
+        handler = handlers[request["ask"]]
+    except (ValueError, LookupError, TypeError):
+        return {"error": "this gateway does not know that request; is the command of the same version as the daemon?"}
+    return await _unless_they_leave(reader, handler(request, tell))
+
+
+async def _unless_they_leave(reader: asyncio.StreamReader, work: Awaitable[Answer]) -> Answer:
+    """Do the work, but drop it as soon as whoever asked hangs up (Ctrl-C at the counter)."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(reader.read(1))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ConnectionResetError
+        return working.result()
+    except RequestError as error:
+        return {"error": str(error)}
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+def may_ask(connection: socket.socket, group: str | None) -> bool:
+    """Tell whether the process at the other end belongs to our user, to root or to the group."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, uid, gid = struct.unpack("3i", credentials)
+    if uid in {0, os.geteuid()}:
+        return True
+    return group is not None and _is_member(uid, gid, group)
+
+
+def _is_member(uid: int, gid: int, group: str) -> bool:
+    try:
+        wanted = grp.getgrnam(group)
+        return gid == wanted.gr_gid or pwd.getpwuid(uid).pw_name in wanted.gr_mem
+    except KeyError:
+        return False
+
+
+async def ask(runtime: Path, request: Mapping[str, Any], tell: Tell | None = None) -> Answer:
+    """Ask the running capture half and return its last answer; the ones before go to `tell`.
+
+    Raises NobodyListensError, and RequestError with the text of a refusal.
+    """
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(control_path(runtime)), limit=LINE)
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise NobodyListensError from None
+    except PermissionError:
+        raise RequestError(f"your user may not use {control_path(runtime)}; add it to the gateway's group") from None
+    try:
+        writer.write(json.dumps(request, ensure_ascii=False).encode() + b"\n")
+        return await _answers(reader, tell)
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def _answers(reader: asyncio.StreamReader, tell: Tell | None) -> Answer:
+    while line := await reader.readline():
+        answer: Answer = json.loads(line)
+        if "error" in answer:
+            raise RequestError(answer["error"])
+        if answer.get("done"):
+            return answer
+        if tell is not None:
+            await tell(answer)
+    raise RequestError("the gateway stopped while it was asked; try again when it runs")

@@ -1,0 +1,62 @@
+"""From what a device read to what it identifies. A format is a file; adding one is a function and a line here.
+
+No decoder raises, whatever it is given: it returns None or nothing.
+"""
+
+from gateway.core.decode import altbeacon, eddystone, gs1, ibeacon, link, ndef
+from gateway.core.decode.beacon import Beacon
+from gateway.core.sighting import Advertisement, Identifier, Scan, Tag, Telemetry
+
+GS1_SYMBOLOGIES = frozenset({"]C1", "]d2", "]e0", "]Q3", "]J1"})
+"""AIM identifiers of symbols that carry element strings (GS1 General Specifications, figure 7.8.1-1)."""
+GTIN_SYMBOLOGIES = frozenset({"]E0", "]E4", "]I1", None})
+"""Of symbols whose digits are a GTIN: EAN/UPC, EAN-8, ITF-14; and scanners that send no identifier."""
+
+
+def advertisement(ad: Advertisement) -> Beacon | Telemetry | None:
+    """Decode an advertisement: the beacon that sent it, what it says of itself, or None for anything else."""
+    frame = ad.service.get(eddystone.SERVICE)
+    if frame is not None:
+        return eddystone.decode(frame)
+    for company, data in ad.manufacturer.items():
+        found = (ibeacon.decode(data) if company == ibeacon.COMPANY else None) or altbeacon.decode(data)
+        if found is not None:
+            return found
+    return None
+
+
+def tag(tag: Tag) -> tuple[Identifier, ...]:
+    """Return what a tag may be known as, the most specific first: what its NDEF message says, then its UID."""
+    by_uid = (Identifier("nfc-uid", tag.uid.hex()),) if tag.uid else ()
+    match ndef.first(tag.ndef):
+        case ndef.Uri(text):
+            return (*_link(text), *by_uid)
+        case ndef.Text(text):
+            return (*_text(text), *by_uid)
+        case None:
+            return by_uid
+
+
+def scan(scan: Scan) -> tuple[Identifier, ...]:
+    """Return what a scan may be known as, the most specific first; () for what no printed code should hold."""
+    text = scan.text.strip(" \t\r\n")
+    if not text or len(text) > link.LONGEST:
+        return ()
+    if scan.symbology in GS1_SYMBOLOGIES:
+        return gs1.from_elements(text) or _link(text)
+    if scan.symbology in GTIN_SYMBOLOGIES and (product := gs1.from_digits(text)):
+        return product
+    return _link(text) or _text(text)
+
+
+def _link(text: str) -> tuple[Identifier, ...]:
+    """Return the link itself, then what it identifies by GS1's rules."""
+    url = link.canonical(text)
+    return () if url is None else (Identifier("link", url), *gs1.from_link(url))
+
+
+def _text(text: str) -> tuple[Identifier, ...]:
+    return (Identifier("text", text),) if text.isprintable() and len(text) <= link.LONGEST else ()
+
+
+__all__ = ["Beacon", "advertisement", "scan", "tag"]

@@ -1,0 +1,132 @@
+"""Drafts of events: what the path has understood, put into the words of the contract."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, cast
+
+from gateway.core.event import (
+    Appeared,
+    BeaconHealth,
+    Channel,
+    Disappeared,
+    Draft,
+    EventType,
+    Interaction,
+    Phase,
+    Product,
+    Response,
+    TouchpointRef,
+    Wire,
+)
+from gateway.core.health import HealthReport
+from gateway.core.registry import Registry, Touchpoint
+from gateway.core.sighting import Moment
+from gateway.core.subject import Named
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A reader and where it stands: at a touchpoint, or in a zone."""
+
+    name: str
+    channel: Channel
+    at: str | None = None
+    zone: str | None = None
+
+    @property
+    def place(self) -> str:
+        """The zone of a reader; one that has none is a zone by itself."""
+        return self.zone or self.name
+
+
+INTERACTION: Mapping[Channel, Literal[EventType.TAP, EventType.SCAN]] = {
+    "nfc": EventType.TAP,
+    "scanner": EventType.SCAN,
+    "ble": EventType.TAP,
+}
+"""What an act at a reader is called, by channel."""
+
+
+@lru_cache(maxsize=1024)
+def reference(touchpoint: Touchpoint) -> TouchpointRef:
+    """Describe a touchpoint in an event."""
+    product = (touchpoint.gtin, touchpoint.reference, touchpoint.serial)
+    return TouchpointRef(
+        id=touchpoint.id,
+        kind=touchpoint.kind,
+        zone=touchpoint.zone,
+        phase=cast("Phase | None", touchpoint.phase),
+        product=Product(gtin=product[0], reference=product[1], serial=product[2]) if any(product) else None,
+        campaign=touchpoint.campaign,
+    )
+
+
+def place_of(reader: Reader, registry: Registry) -> TouchpointRef:
+    """Describe the touchpoint at which a reader stands; one that is not registered is known by its id alone."""
+    known = registry.touchpoints.get(reader.at or reader.name)
+    if known is not None:
+        return reference(known)
+    return TouchpointRef(
+        id=reader.at or reader.name, kind="reader", zone=reader.zone, phase=None, product=None, campaign=None
+    )
+
+
+def interaction(
+    reader: Reader, touchpoint: TouchpointRef, answer: str | None, named: Named | None, now: Moment, *, test: bool
+) -> Draft:
+    """Draft a `tap` or `scan`, or with an answer a `response`."""
+    fields: dict[str, Any] = {
+        "touchpoint": touchpoint,
+        "at": reader.at,
+        "channel": reader.channel,
+        "reader": reader.name,
+        "test": test,
+        "subject": None if named is None else named.subject,
+        "authenticity": None,
+        "clock": now.quality,
+    }
+    if answer is not None:
+        return _draft(EventType.RESPONSE, Response(**fields, value=answer), named, now)
+    return _draft(INTERACTION[reader.channel], Interaction(**fields), named, now)
+
+
+def presence(reader: Reader, dwell: float | None, named: Named, now: Moment, *, test: bool) -> Draft:
+    """Draft an `appeared`, or with a dwell in seconds a `disappeared`."""
+    fields: dict[str, Any] = {
+        "zone": reader.place,
+        "at": reader.at,
+        "channel": reader.channel,
+        "reader": reader.name,
+        "test": test,
+        "subject": named.subject,
+        "clock": now.quality,
+    }
+    if dwell is None:
+        return _draft(EventType.APPEARED, Appeared(**fields), named, now)
+    return _draft(EventType.DISAPPEARED, Disappeared(**fields, dwell=round(dwell, 1)), named, now)
+
+
+def health(report: HealthReport, touchpoint: Touchpoint, now: Moment, *, test: bool) -> Draft:
+    """Draft a `beacon-health`."""
+    told = report.telemetry
+    data = BeaconHealth(
+        touchpoint=reference(touchpoint),
+        zone=report.zone,
+        channel="ble",
+        reader=report.reader,
+        test=test,
+        status=report.status,
+        battery_mv=None if told is None else told.battery_mv,
+        temperature_c=None if told is None else told.temperature_c,
+        uptime_s=None if told is None else told.uptime_s,
+        rssi=report.rssi,
+        clock=now.quality,
+    )
+    return _draft(EventType.BEACON_HEALTH, data, None, now)
+
+
+def _draft(kind: EventType, data: Wire, named: Named | None, now: Moment) -> Draft:
+    if named is None:
+        return Draft(kind, now, data.model_dump_json(), None, None)
+    return Draft(kind, now, data.model_dump_json(), named.handle, named.purpose)

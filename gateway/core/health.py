@@ -1,0 +1,148 @@
+"""Whether the store's own beacons are well: one report when there is something to say, and one a day.
+
+The rules, for each beacon (the touchpoint that it marks):
+
+1. First report: 10 s after it was first heard, so that its telemetry has a chance, and when its first telemetry comes.
+   From then on one a day.
+2. `low-battery` below 2500 mV; `ok` again from 2600 mV.
+3. `silent`: not heard for 15 minutes. Said once; when the beacon is heard again, that is reported too.
+4. `moved`: heard in another zone, and for a minute not in its own. Zones overlap: a beacon that both hear stays where
+   it was. Said once; later reports give the new zone.
+5. A change is reported at once. A report has one status; `moved` goes before `low-battery`, which its telemetry shows.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from gateway.core.presence import NOT_AVAILABLE
+from gateway.core.sighting import Telemetry
+
+SECOND_NS: Final = 1_000_000_000
+FIRST_NS: Final = 10 * SECOND_NS
+DAILY_NS: Final = 24 * 3600 * SECOND_NS
+SILENT_NS: Final = 15 * 60 * SECOND_NS
+MOVED_NS: Final = 60 * SECOND_NS
+LOW_MV: Final = 2500
+WELL_MV: Final = 2600
+ADDRESSES: Final = 256
+"""MAC addresses kept in memory, at most."""
+
+Status = Literal["ok", "low-battery", "silent", "moved"]
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """How a beacon is, where it was heard last and by which reader."""
+
+    touchpoint_id: str
+    reader: str
+    zone: str
+    status: Status
+    telemetry: Telemetry | None
+    """The last that it sent."""
+    rssi: int | None
+    """Received signal strength in its zone, dBm; None when the last sighting had none."""
+
+
+@dataclass(slots=True)
+class _Beacon:
+    """What is remembered of a beacon."""
+
+    touchpoint_id: str
+    reader: str
+    zone: str
+    rssi: int
+    heard_ns: int
+    """When it was last heard anywhere."""
+    here_ns: int
+    """When it was last heard in its zone."""
+    due_ns: int
+    """When the next regular report is due."""
+    telemetry: Telemetry | None = None
+    low: bool = False
+    silent: bool = False
+
+    def hear(self, reader: str, zone: str, rssi: int, now_ns: int) -> bool:
+        """Take in a sighting, and tell whether the beacon has moved (rule 4)."""
+        self.heard_ns = now_ns
+        moved = zone != self.zone and now_ns - self.here_ns >= MOVED_NS
+        if moved or zone == self.zone:
+            self.reader, self.zone, self.rssi, self.here_ns = reader, zone, rssi, now_ns
+        return moved
+
+    def take(self, telemetry: Telemetry) -> bool:
+        """Take in telemetry, and tell whether it is news: the first, or another state of the battery (rule 2)."""
+        before = self.low if self.telemetry else None
+        self.telemetry = telemetry
+        if telemetry.battery_mv is not None:
+            self.low = telemetry.battery_mv < (WELL_MV if self.low else LOW_MV)
+        return self.low is not before
+
+    def is_due(self, now_ns: int) -> bool:
+        """Tell whether a beacon that was heard now has a report due: it was silent, or it is time (rules 1 and 3)."""
+        return self.silent or now_ns >= self.due_ns
+
+    def deadline(self) -> int:
+        """Return when time alone makes a report, of a beacon that is not silent."""
+        return min(self.due_ns, self.heard_ns + SILENT_NS)
+
+    def report(self, now_ns: int, status: Literal["silent", "moved"] | None = None) -> HealthReport:
+        """Make a report; the next regular one is due a day later."""
+        self.due_ns = now_ns + DAILY_NS
+        self.silent = status == "silent"
+        rssi = None if self.rssi in NOT_AVAILABLE else self.rssi
+        state: Status = status or ("low-battery" if self.low else "ok")
+        return HealthReport(self.touchpoint_id, self.reader, self.zone, state, self.telemetry, rssi)
+
+
+@dataclass(slots=True)
+class StoreBeacons:
+    """The store's own beacons. One entry for each touchpoint that was heard: the registry bounds them."""
+
+    _beacons: dict[str, _Beacon] = field(default_factory=dict, repr=False)
+    _senders: dict[str, str] = field(default_factory=dict, repr=False)
+    """The touchpoint that each MAC address named last, the latest at the end: only ever a key in memory."""
+
+    def observe(
+        self, touchpoint_id: str, address: str, reader: str, zone: str, rssi: int, now_ns: int
+    ) -> HealthReport | None:
+        """Take in one sighting of a touchpoint's beacon (dBm, CLOCK_BOOTTIME ns)."""
+        self._join(address, touchpoint_id)
+        beacon = self._beacons.get(touchpoint_id)
+        if beacon is None:
+            self._beacons[touchpoint_id] = _Beacon(
+                touchpoint_id, reader, zone, rssi, heard_ns=now_ns, here_ns=now_ns, due_ns=now_ns + FIRST_NS
+            )
+            return None
+        if beacon.hear(reader, zone, rssi, now_ns):
+            return beacon.report(now_ns, "moved")
+        return beacon.report(now_ns) if beacon.is_due(now_ns) else None
+
+    def knows(self, address: str) -> bool:
+        """Tell whether this address sent the identifier of a touchpoint lately."""
+        return address in self._senders
+
+    def telemetry(self, address: str, telemetry: Telemetry, now_ns: int) -> HealthReport | None:
+        """Give telemetry to the beacon that the same address named last; a stranger's is dropped."""
+        beacon = self._beacons.get(self._senders.get(address, ""))
+        if beacon is None:
+            return None
+        beacon.heard_ns = now_ns
+        news = beacon.take(telemetry)
+        return beacon.report(now_ns) if news or beacon.is_due(now_ns) else None
+
+    def expire(self, now_ns: int) -> list[HealthReport]:
+        """Return the reports that are due by now: first ones, daily ones, and beacons gone silent."""
+        due = [beacon for beacon in self._beacons.values() if not beacon.silent and now_ns >= beacon.deadline()]
+        return [beacon.report(now_ns, "silent" if now_ns - beacon.heard_ns >= SILENT_NS else None) for beacon in due]
+
+    def next_deadline(self) -> int | None:
+        """Return when `expire` must be called next (CLOCK_BOOTTIME, ns); None while nothing is pending."""
+        return min((beacon.deadline() for beacon in self._beacons.values() if not beacon.silent), default=None)
+
+    def _join(self, address: str, touchpoint_id: str) -> None:
+        """Remember whose telemetry this address sends; the address not heard for longest gives way."""
+        self._senders.pop(address, None)
+        self._senders[address] = touchpoint_id
+        if len(self._senders) > ADDRESSES:
+            del self._senders[next(iter(self._senders))]

@@ -1,0 +1,196 @@
+"""The path of a sighting: read this first.
+
+    device -> source -> Sighting -> decode -> Identifier -> registry -> touchpoint or bearer
+           -> presence / debounce / visit -> consent decision -> pseudonym -> Event
+
+Where a sighting comes from: `gateway.sources`. Where it goes: `gateway.capture` commits the drafts to the outbox
+(`gateway.store.outbox`), `gateway.uplink.forward` sends them. Every sighting ends as one `Outcome`, so that the
+numbers always add up: sightings = absorbed + acted on + dropped by reason.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from gateway.core import decode, draft
+from gateway.core.draft import INTERACTION, Reader
+from gateway.core.event import Draft, EventType, TouchpointRef
+from gateway.core.health import HealthReport, StoreBeacons
+from gateway.core.presence import Came, Change, Presence
+from gateway.core.pseudonym import Epoch
+from gateway.core.registry import Bearer, Known, Registry
+from gateway.core.sighting import Advertisement, Identifier, Moment, Scan, Sighting, Tag, Telemetry
+from gateway.core.subject import Subjects
+from gateway.core.visit import Debounce, Visits
+
+
+class Fate(StrEnum):
+    """What became of a sighting; the names of counters."""
+
+    ABSORBED = "absorbed"
+    ACTED_ON = "acted_on"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a sighting: its fate, why it was dropped, and the events it makes."""
+
+    fate: Fate
+    reason: str | None = None
+    drafts: tuple[Draft, ...] = ()
+
+
+ABSORBED = Outcome(Fate.ABSORBED)
+UNKNOWN = Outcome(Fate.DROPPED, "unknown")
+UNREADABLE = Outcome(Fate.DROPPED, "unreadable")
+NOT_VALID = Outcome(Fate.DROPPED, "not-valid")
+
+Stay = tuple[str, Identifier]
+"""A zone and the customer's beacon that is in it."""
+
+
+@dataclass(slots=True)
+class Path:
+    """The whole chain. The registry is a snapshot, replaced as a whole when it changes."""
+
+    readers: Mapping[str, Reader]
+    registry: Registry
+    subjects: Subjects
+    visits: Visits
+    debounce: Debounce
+    presence: Presence[Stay] = field(default_factory=Presence)
+    beacons: StoreBeacons = field(default_factory=StoreBeacons)
+    training: bool = False
+    """Staff are trying things out: events say `test`."""
+    _announced: dict[Stay, tuple[Reader, Epoch]] = field(default_factory=dict, repr=False)
+    """The reader and the epoch of each stay that was announced, until it ends."""
+
+    def see(self, sighting: Sighting, now: Moment) -> Outcome:
+        """Follow one sighting to its end."""
+        reader = self.readers[sighting.reader]
+        match sighting.payload:
+            case Advertisement() as advertisement:
+                return self._heard(reader, advertisement, now)
+            case Tag() as tag:
+                return self._presented(reader, decode.tag(tag), now)
+            case Scan() as scan:
+                return self._presented(reader, decode.scan(scan), now)
+
+    def _presented(self, reader: Reader, candidates: tuple[Identifier, ...], now: Moment) -> Outcome:
+        """Something was held to a reader: the tag or code of a touchpoint, or a customer's token."""
+        if not candidates:
+            return UNREADABLE
+        found = self.registry.find(candidates)
+        if found is None:
+            return UNKNOWN
+        identifier, meaning = found
+        if self.debounce.repeats(reader.name, identifier, now.boot_ns):
+            return ABSORBED
+        if isinstance(meaning, Known):
+            return self._touched(reader, meaning, now)
+        self.visits.open(reader.name, identifier, now.boot_ns)
+        return _acted(self._interaction(reader, draft.place_of(reader, self.registry), None, identifier, now, "direct"))
+
+    def _touched(self, reader: Reader, known: Known, now: Moment) -> Outcome:
+        """A touchpoint was tapped or scanned: by whoever presented a token here a moment ago, if anyone did."""
+        if not known.touchpoint.valid_at(now.wall_ms):
+            return NOT_VALID
+        if known.touchpoint.kind == "visit-end":
+            self.visits.end(reader.name)
+            return _acted()
+        token = self.visits.token(reader.name, now.boot_ns)
+        place = draft.reference(known.touchpoint)
+        return _acted(self._interaction(reader, place, known.answer, token, now, "visit"))
+
+    def _interaction(  # the parts of one event
+        self,
+        reader: Reader,
+        place: TouchpointRef,
+        answer: str | None,
+        token: Identifier | None,
+        now: Moment,
+        attribution: Literal["direct", "visit"],
+    ) -> Draft:
+        kind = INTERACTION[reader.channel] if answer is None else EventType.RESPONSE
+        named = None if token is None else self.subjects.name(token, kind, attribution, now)
+        return draft.interaction(reader, place, answer, named, now, test=self.training)
+
+    def _heard(self, reader: Reader, advertisement: Advertisement, now: Moment) -> Outcome:
+        """A beacon was heard: a customer's, the store's own, or (nearly always) nobody's that we know."""
+        heard = decode.advertisement(advertisement)
+        if heard is None:
+            return UNKNOWN
+        if isinstance(heard, Telemetry):
+            return self._told(advertisement.address, heard, now)
+        meaning = self.registry.lookup(heard.identifier)
+        if meaning is None:
+            return UNKNOWN
+        if isinstance(meaning, Bearer):
+            stay = (reader.place, heard.identifier)
+            change = self.presence.observe(stay, advertisement.rssi, heard.reference_rssi, now.boot_ns)
+            return _absorbed_or_acted(self._moved(reader, change, now) if change else ())
+        report = self.beacons.observe(
+            meaning.touchpoint.id, advertisement.address, reader.name, reader.place, advertisement.rssi, now.boot_ns
+        )
+        return _absorbed_or_acted(self._reported([report] if report else (), now))
+
+    def _told(self, address: str, telemetry: Telemetry, now: Moment) -> Outcome:
+        """Telemetry belongs to the identifier that the same address sent last; a stranger's is dropped."""
+        if not self.beacons.knows(address):
+            return UNKNOWN
+        report = self.beacons.telemetry(address, telemetry, now.boot_ns)
+        return _absorbed_or_acted(self._reported([report] if report else (), now))
+
+    def expire(self, now: Moment) -> tuple[Draft, ...]:
+        """Return the events that the passing of time makes: departures, and beacons gone silent."""
+        self.visits.expire(now.boot_ns)
+        left = [event for change in self.presence.expire(now.boot_ns) for event in self._moved(None, change, now)]
+        return (*left, *self._reported(self.beacons.expire(now.boot_ns), now))
+
+    def next_deadline(self) -> int | None:
+        """Return when `expire` must be called next (CLOCK_BOOTTIME, ns); None while nothing is pending."""
+        deadlines = (self.visits.next_deadline(), self.presence.next_deadline(), self.beacons.next_deadline())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def withdraw(self, handles: Collection[str]) -> None:
+        """End the visits and presences of a subject without an event."""
+        for reader, token in self.visits.tokens().items():
+            if self.subjects.handle(token) in handles:
+                self.visits.end(reader)
+        for stay in self.presence.forget(lambda stay: self.subjects.handle(stay[1]) in handles):
+            self._announced.pop(stay, None)
+
+    def _moved(self, reader: Reader | None, change: Change[Stay], now: Moment) -> tuple[Draft, ...]:
+        """A customer's beacon came or left. A stay is announced with consent only, and ends as what it began as."""
+        if isinstance(change, Came):
+            epoch = self.subjects.epoch(now)
+            if reader is None or epoch is None:
+                return ()
+            named = self.subjects.name(change.key[1], EventType.APPEARED, "direct", now, epoch)
+            if named is None:
+                return ()
+            self._announced[change.key] = (reader, epoch)
+            return (draft.presence(reader, None, named, now, test=self.training),)
+        began = self._announced.pop(change.key, None)
+        if began is None:
+            return ()
+        named = self.subjects.name(change.key[1], EventType.DISAPPEARED, "direct", now, began[1])
+        return () if named is None else (draft.presence(began[0], change.dwell_s, named, now, test=self.training),)
+
+    def _reported(self, reports: Iterable[HealthReport], now: Moment) -> tuple[Draft, ...]:
+        known = self.registry.touchpoints
+        return tuple(
+            draft.health(report, known[report.touchpoint_id], now, test=self.training)
+            for report in reports
+            if report.touchpoint_id in known
+        )
+
+
+def _acted(*drafts: Draft) -> Outcome:
+    return Outcome(Fate.ACTED_ON, drafts=drafts)
+
+
+def _absorbed_or_acted(drafts: tuple[Draft, ...]) -> Outcome:
+    return Outcome(Fate.ACTED_ON, drafts=drafts) if drafts else ABSORBED

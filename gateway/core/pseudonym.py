@@ -1,0 +1,172 @@
+"""Keys, handles, pseudonyms and proofs: HMAC-SHA256 under keys that HKDF (RFC 5869) derives from one root.
+
+The root belongs to the brand's trust service and never lies on a gateway. A gateway holds a ring: the consent key of
+its site, which does not rotate, and the keys of a few epochs, which do. What each key is for is part of its
+derivation, so that pseudonyms of two purposes, epochs or sites cannot be joined without the root.
+"""
+
+import binascii
+import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from gateway.core.sighting import Identifier
+
+KEY_OCTETS = 32
+SHORT_OCTETS = 16
+"""Handles, pseudonyms and proofs are the first 128 bits of their MAC."""
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The key of one span of time; pseudonyms of two epochs cannot be joined without the root."""
+
+    id: str
+    key: bytes = field(repr=False)
+    from_ms: int
+    until_ms: int | None
+    """The first Unix millisecond after it; None while open."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """What a gateway holds of its site's keys."""
+
+    tenant: str
+    site: str
+    consent_key: bytes = field(repr=False)
+    epochs: tuple[Epoch, ...]
+
+    def current(self, now_ms: int) -> Epoch | None:
+        """Return the epoch in force at a Unix time; of several, the one that began last. None when there is none."""
+        in_force = [
+            epoch
+            for epoch in self.epochs
+            if epoch.from_ms <= now_ms and (epoch.until_ms is None or now_ms < epoch.until_ms)
+        ]
+        return max(in_force, key=lambda epoch: epoch.from_ms, default=None)
+
+    def to_json(self) -> str:
+        """Write the ring as the text of its file. It holds the keys."""
+        epochs = [
+            {"id": epoch.id, "key": _encode(epoch.key), "from": _write(epoch.from_ms), "until": _write(epoch.until_ms)}
+            for epoch in self.epochs
+        ]
+        ring = {
+            "version": VERSION,
+            "tenant": self.tenant,
+            "site": self.site,
+            "consent_key": _encode(self.consent_key),
+            "epochs": epochs,
+        }
+        return json.dumps(ring, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "KeyRing":
+        """Read a ring from the text of its file. Raises ValueError that names the field and never shows what is in it."""
+        try:
+            ring = json.loads(text)
+        except ValueError:
+            raise ValueError("it is not JSON") from None
+        if _field(ring, "version", int) != VERSION:
+            raise ValueError(f"version: this gateway reads version {VERSION}")
+        return cls(
+            tenant=_field(ring, "tenant", str),
+            site=_field(ring, "site", str),
+            consent_key=_key(ring, "consent_key"),
+            epochs=tuple(_epoch(each) for each in _field(ring, "epochs", list)),
+        )
+
+
+def derive(root: bytes, tenant: str, site: str, epochs: Iterable[tuple[str, int, int | None]]) -> KeyRing:
+    """Derive the ring of a site from the root. `epochs`: id, first Unix millisecond, first millisecond after it."""
+    return KeyRing(
+        tenant=tenant,
+        site=site,
+        consent_key=_hkdf(root, f"touchpoint/v1/consent\0{tenant}\0{site}"),
+        epochs=tuple(
+            Epoch(id_, _hkdf(root, f"touchpoint/v1/pseudonym\0{tenant}\0{site}\0{id_}"), from_ms, until_ms)
+            for id_, from_ms, until_ms in epochs
+        ),
+    )
+
+
+def handle(ring: KeyRing, token: Identifier) -> str:
+    """Return the keyed hash under which the ledger knows a token, `h1.` and 22 characters. It stays in the store."""
+    return "h1." + _mac(ring.consent_key, f"{token.kind}\0{token.value}")
+
+
+def pseudonym(epoch: Epoch, purpose: str, token: Identifier) -> str:
+    """Return the name that leaves the store, `tp1.{epoch}.` and 22 characters: one purpose, one epoch, one site."""
+    return f"tp1.{epoch.id}.{_mac(_use_key(epoch.key, purpose, token.kind), token.value)}"
+
+
+def proof(epoch: Epoch, purpose: str, kind: str, record_id: str) -> str:
+    """Return what ties an event to its consent record for whoever holds the key, and joins pseudonyms for nobody."""
+    return _mac(_use_key(epoch.key, purpose, kind), f"record\0{record_id}")
+
+
+@lru_cache(maxsize=256)
+def _use_key(epoch_key: bytes, purpose: str, kind: str) -> bytes:
+    """Purposes and kinds are closed sets, so few keys are ever derived."""
+    return _hkdf(epoch_key, f"touchpoint/v1/use\0{purpose}\0{kind}")
+
+
+def _hkdf(key: bytes, info: str) -> bytes:
+    return HKDF(SHA256(), KEY_OCTETS, salt=b"", info=info.encode()).derive(key)
+
+
+def _mac(key: bytes, message: str) -> str:
+    return _encode(hmac.digest(key, message.encode(), "sha256")[:SHORT_OCTETS])
+
+
+def _encode(octets: bytes) -> str:
+    return urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def _epoch(epoch: object) -> Epoch:
+    return Epoch(
+        id=_field(epoch, "id", str),
+        key=_key(epoch, "key"),
+        from_ms=_read(_field(epoch, "from", str), "from"),
+        until_ms=None if _field(epoch, "until", str | None) is None else _read(_field(epoch, "until", str), "until"),
+    )
+
+
+def _field(value: object, name: str, kind: Any) -> Any:  # noqa: ANN401  # JSON
+    if not isinstance(value, dict) or not isinstance(value.get(name), kind):
+        raise ValueError(f"{name}: missing, or not of the expected kind")
+    return value[name]
+
+
+def _key(value: object, name: str) -> bytes:
+    text = _field(value, name, str)
+    try:
+        key = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_OCTETS:
+        raise ValueError(f"{name}: not {KEY_OCTETS} bytes in base64url")
+    return key
+
+
+def _write(unix_ms: int | None) -> str | None:
+    if unix_ms is None:
+        return None
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _read(text: str, name: str) -> int:
+    try:
+        return round(datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{name}: not a date and time of RFC 3339") from None

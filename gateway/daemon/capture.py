@@ -1,0 +1,126 @@
+"""The capture half: devices and keys, no network."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from typing import Any
+
+from gateway.capture import Capture
+from gateway.clock import Clock, boot_id
+from gateway.config import ReaderSettings, Settings
+from gateway.control import Answer, NobodyListensError, Ringer, Tell, ask, bell_path, doorbell, serve
+from gateway.core.consent import Ledger
+from gateway.core.draft import Reader
+from gateway.core.event import Draft, EventType, Previous, gap
+from gateway.core.path import Path
+from gateway.core.pseudonym import KeyRing
+from gateway.core.registry import BearerRule, Registry, Touchpoint, build
+from gateway.core.subject import Subjects
+from gateway.core.visit import Debounce, Visits
+from gateway.desk import Desk
+from gateway.keys import key_ring
+from gateway.log import log
+from gateway.sources.scanner import ScannerSource
+from gateway.sources.simulated import SimulatedSource
+from gateway.sources.source import Source, SourceStatus
+from gateway.store.database import only_one, open_writer, transaction
+from gateway.store.ledger import StoreLedger
+from gateway.store.outbox import Outbox
+from gateway.store.progress import Followed
+from gateway.store.schema import CAPTURE
+from gateway.store.touchpoints import load
+from gateway.store.writer import Writer
+
+
+def registry(settings: Settings, touchpoints: Sequence[Touchpoint], number: int) -> Registry:
+    """Build the registry: the touchpoints, and the configuration's rules for customers' tokens."""
+    return build(number, touchpoints, [BearerRule(bearer.kind, bearer.prefix) for bearer in settings.bearers])
+
+
+def reader(settings: ReaderSettings) -> Reader:
+    """Describe a configured reader to the path."""
+    return Reader(settings.name, settings.channel, settings.touchpoint, settings.zone)
+
+
+def sighting_path(settings: Settings, known: Registry, ring: KeyRing | None, ledger: Ledger) -> Path:
+    """Build the path of a sighting."""
+    purposes = {EventType(kind): purpose for kind, purpose in settings.consent.purposes.items()}
+    return Path(
+        readers={each.name: reader(each) for each in settings.readers},
+        registry=known,
+        subjects=Subjects(ring, ledger, purposes),
+        visits=Visits(settings.visit.seconds),
+        debounce=Debounce(settings.visit.debounce),
+    )
+
+
+def open_outbox(settings: Settings, clock: Clock, followed: Followed) -> Outbox:
+    """Open `capture.db` for writing; a new session opens with a gap that names the one before. Raises StoreError."""
+    connection = open_writer(settings.gateway.state, CAPTURE)
+    outbox = Outbox(connection, settings.gateway.topics.source, boot_id())
+    now = clock.now()
+    with transaction(connection):
+        if outbox.open(uuid.uuid4().hex, now.wall_ms) and (previous := followed.previous()) is not None:
+            session, sequence = previous
+            data = gap("new-session", previous=Previous(session=session, sequence=sequence or None))
+            outbox.append([Draft(EventType.GAP, now, data, None, None)])
+    return outbox
+
+
+@asynccontextmanager
+async def open_capture(settings: Settings, bell: asyncio.Event) -> AsyncIterator[Capture]:
+    """Hold the capture half's lock and store. Raises StoreError, ConfigError."""
+    ring = key_ring(settings)
+    clock, followed = Clock(settings.clock.source), Followed(settings.gateway.state)
+    ledger, ringer = StoreLedger(settings.gateway.state), Ringer(bell_path(settings.gateway.sockets, "uplink"))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(only_one(settings.gateway.state, "capture"))
+        for each in (followed, ledger, ringer):
+            stack.enter_context(closing(each))
+        writer = await stack.enter_async_context(Writer(lambda: open_outbox(settings, clock, followed)))
+        number, touchpoints = await writer.commit(lambda outbox: load(outbox.connection))
+        path = sighting_path(settings, registry(settings, touchpoints, number), ring, ledger)
+        yield Capture(path, writer, clock, followed, bell, ringer)
+
+
+async def capture(settings: Settings) -> None:
+    """Run the capture half until cancelled."""
+    gateway = settings.gateway
+    async with AsyncExitStack() as stack:
+        bell = await stack.enter_async_context(doorbell(gateway.sockets, "capture"))
+        half = await stack.enter_async_context(open_capture(settings, bell))
+        desk = Desk(half, settings, lambda touchpoints, number: registry(settings, touchpoints, number))
+        await stack.enter_async_context(serve(gateway.sockets, desk.handlers(), gateway.group))
+        if half.path.subjects.ring is None:
+            log.warning("no key ring at %s: no subject is named in any event", settings.pseudonym.keys)
+        log.info("capture: session %s, %d readers", half.writer.outbox.session, len(settings.readers))
+        await half.run([driven for each in settings.readers if (driven := source(each, half)) is not None])
+
+
+def source(settings: ReaderSettings, half: Capture) -> Source | None:
+    """Build the source of a configured reader; None, and a status that says so, for a kind without a driver yet."""
+    match settings.kind:
+        case "scanner":
+            return ScannerSource(
+                settings.name, settings.device, baud=settings.baud, status=half.show, dropped=half.dropped
+            )
+        case "simulated":
+            return SimulatedSource(settings.name, settings.device, status=half.show, dropped=half.dropped)
+        case "nfc" | "ble":
+            reason = f"this version has no {settings.kind} driver yet; recorded readings can be replayed"
+            half.show(SourceStatus(settings.name, up=False, reason=reason))
+            return None
+
+
+async def ask_desk(settings: Settings, request: Mapping[str, Any], tell: Tell) -> Answer:
+    """Ask the running capture half; without one, answer from the same files, holding its lock meanwhile.
+
+    Raises RequestError, StoreError, ConfigError.
+    """
+    try:
+        return await ask(settings.gateway.sockets, request, tell)
+    except NobodyListensError:
+        async with open_capture(settings, asyncio.Event()) as half:
+            desk = Desk(half, settings, lambda touchpoints, number: registry(settings, touchpoints, number))
+            return await desk.handlers()[request["ask"]](request, tell)

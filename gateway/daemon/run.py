@@ -1,0 +1,76 @@
+"""Running until a signal; and both halves side by side, as two services would."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from gateway.config import EXIT_CONFIG
+from gateway.log import log
+
+STOP_SECONDS = 1.5
+"""How long `run` waits for a half to stop by itself."""
+RESTART_SECONDS = 1.0
+
+
+def until_signal(work: Coroutine[Any, Any, None]) -> None:
+    """Run the work until it ends, or until SIGTERM or SIGINT asks it to stop cleanly."""
+    asyncio.run(_until_signal(work))
+
+
+async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
+    loop, working = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, working.cancel)
+    try:
+        await working
+    except asyncio.CancelledError:
+        log.info("stopped")
+
+
+async def run(configuration: Path) -> None:
+    """Run both halves as child processes until cancelled; one that dies is started again."""
+    async with asyncio.TaskGroup() as halves:
+        for half in ("capture", "uplink"):
+            halves.create_task(_keep_running(half, configuration))
+
+
+async def _keep_running(half: str, configuration: Path) -> None:
+    while True:
+        code = await _run_half(half, configuration)
+        if code == EXIT_CONFIG:
+            raise HalfFailedError(half, code)
+        log.error("the %s half ended with exit status %d; it is started again", half, code)
+        await asyncio.sleep(RESTART_SECONDS)
+
+
+class HalfFailedError(Exception):
+    """A half cannot run, and starting it again would not help; it has said why."""
+
+    def __init__(self, half: str, code: int) -> None:
+        super().__init__(f"the {half} half ended with exit status {code}")
+        self.code = code
+
+
+async def _run_half(half: str, configuration: Path) -> int:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", half, "--config", str(configuration), start_new_session=True
+    )
+    try:
+        return await process.wait()
+    finally:
+        await asyncio.shield(_stop(process))
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

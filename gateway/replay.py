@@ -1,0 +1,136 @@
+"""Recorded sightings through the same path, into an outbox of their own: the same recording gives the same events.
+
+Clock, session and boot id come from the recording and its start, so that two replays agree byte for byte.
+"""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.config import Settings
+from gateway.core.event import Draft
+from gateway.core.path import Fate, Outcome
+from gateway.core.path import Path as SightingPath
+from gateway.core.sighting import Moment
+from gateway.daemon.capture import registry, sighting_path
+from gateway.keys import key_ring
+from gateway.sources.recording import Recorded, parse
+from gateway.store.backlog import Backlog
+from gateway.store.database import StoreError, only_one, open_writer, transaction
+from gateway.store.ledger import StoreLedger
+from gateway.store.outbox import Outbox
+from gateway.store.schema import CAPTURE
+from gateway.store.touchpoints import load
+
+TOGETHER = 500
+"""So many sightings share a commit when nobody watches."""
+
+
+@dataclass(slots=True)
+class Replay:
+    """One replay. `pace` waits until a time of the recording, in seconds; `at_once` lets none pass."""
+
+    settings: Settings
+    recording: Path
+    state: Path
+    start_ms: int
+    pace: Callable[[float], None]
+    together: int = TOGETHER
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def run(self) -> Counter[str]:
+        """Play the recording and return what became of its sightings. Raises StoreError, ConfigError, OSError."""
+        ledger = StoreLedger(self.settings.gateway.state)
+        ring = key_ring(self.settings)
+        with closing(Backlog(self.settings.gateway.state)) as live, closing(ledger), only_one(self.state, "capture"):
+            connection = live.connection()
+            number, touchpoints = load(connection) if connection is not None else (0, [])
+            path = sighting_path(self.settings, registry(self.settings, touchpoints, number), ring, ledger)
+            with closing(open_writer(self.state, CAPTURE)) as database:
+                outbox = Outbox(database, self.settings.gateway.topics.source, "replay")
+                self._play(path, outbox)
+        return self.counts
+
+    def _play(self, path: SightingPath, outbox: Outbox) -> None:
+        with transaction(outbox.connection):
+            if not outbox.open(self._session(), self.start_ms):
+                raise StoreError("replay into", self.state, "it holds a session already", "Name a new directory")
+        drafts: list[Draft] = []
+        since = 0
+        for outcome in self._outcomes(path):
+            drafts += outcome.drafts
+            since += 1
+            if since >= self.together:
+                self._commit(outbox, drafts)
+                drafts, since = [], 0
+        self._commit(outbox, drafts)
+
+    def _commit(self, outbox: Outbox, drafts: list[Draft]) -> None:
+        with transaction(outbox.connection):
+            outbox.append(drafts)
+            outbox.tally(self.counts - self._saved(outbox))
+
+    def _saved(self, outbox: Outbox) -> Counter[str]:
+        return Counter(dict(outbox.connection.execute("SELECT name, count FROM tally")))
+
+    def _outcomes(self, path: SightingPath) -> Iterator[Outcome]:
+        for recorded in self._recorded():
+            yield from self._meanwhile(path, recorded.at)
+            outcome = self._see(path, recorded)
+            self._count(outcome)
+            yield outcome
+
+    def _see(self, path: SightingPath, recorded: Recorded) -> Outcome:
+        if recorded.sighting.reader not in path.readers:
+            return Outcome(Fate.DROPPED, "no-such-reader")
+        return path.see(recorded.sighting, self._moment(int(recorded.at * 1e9)))
+
+    def _meanwhile(self, path: SightingPath, until: float) -> Iterator[Outcome]:
+        """Let the time up to the next sighting pass, deadline by deadline."""
+        while (deadline := path.next_deadline()) is not None and deadline <= until * 1e9:
+            self.pace(deadline / 1e9)
+            yield Outcome(Fate.ACTED_ON, drafts=path.expire(self._moment(deadline)))
+        self.pace(until)
+
+    def _moment(self, boot_ns: int) -> Moment:
+        return Moment(boot_ns, self.start_ms + boot_ns // 1_000_000)
+
+    def _recorded(self) -> Iterator[Recorded]:
+        with self.recording.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                try:
+                    recorded = parse(line)
+                except ValueError:
+                    self._count(Outcome(Fate.DROPPED, "malformed"))
+                    continue
+                yield recorded
+
+    def _count(self, outcome: Outcome) -> None:
+        self.counts["sightings"] += 1
+        self.counts[f"dropped:{outcome.reason}" if outcome.fate is Fate.DROPPED else outcome.fate.value] += 1
+
+    def _session(self) -> str:
+        digest = hashlib.sha256(f"{self.start_ms}\0".encode())
+        with self.recording.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return f"replay-{digest.hexdigest()[:24]}"
+
+
+def at_once(at: float) -> None:
+    """Let no time pass."""
+    del at
+
+
+def real_time() -> Callable[[float], None]:
+    """Return a pace that starts now and takes as long as the recording did."""
+    begun = time.monotonic()
+
+    def pace(at: float) -> None:
+        time.sleep(max(0.0, begun + at - time.monotonic()))
+
+    return pace

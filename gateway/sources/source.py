@@ -1,0 +1,127 @@
+"""What every source has in common: a task that reads the device and heals it, a bounded queue, a status.
+
+A source is entered, iterated and left in one task:
+
+    async with ScannerSource("counter-scanner", device, status=show, dropped=count) as source:
+        async for sighting in source: ...
+
+The iterator ends only by being cancelled: trouble with a device is a status, and goes away without a person.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+from gateway.core.sighting import Payload, Sighting
+
+CAPACITY = 256
+"""So many sightings wait for the path: minutes of scanning by hand, and some hundred kilobytes at worst."""
+
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 4.0
+"""Seconds between attempts to open a device: a device that is plugged in again is read within five."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """Whether a reader's device can be read."""
+
+    reader: str
+    up: bool
+    reason: str | None = None
+    """Why it is down. It may name the device, never what was read."""
+
+
+class DeviceLostError(Exception):
+    """The device cannot be opened, or is gone; the text is the reason of the status."""
+
+
+def pauses() -> Iterator[float]:
+    """Yield the seconds to wait before each further attempt: doubling up to LONGEST_PAUSE."""
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+class Source(ABC):
+    """A reader's device. A kind of device adds one method, `_read`.
+
+    `status` is called when the status changes, `dropped` with the reason for each reading that becomes no sighting.
+    Both run on the event loop and must not block.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        status: Callable[[SourceStatus], None],
+        dropped: Callable[[str], None],
+        capacity: int = CAPACITY,
+    ) -> None:
+        self._name = name
+        self._status = status
+        self._dropped = dropped
+        self._reported: SourceStatus | None = None
+        self._waiting: asyncio.Queue[Sighting] = asyncio.Queue(capacity)
+        self._tasks = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        """Start to read; the device may be missing."""
+        await self._tasks.__aenter__()
+        self._reading = self._tasks.create_task(self._keep_reading(), name=f"source {self._name}")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the device. What still waits in the queue is forgotten."""
+        self._reading.cancel()
+        # Without the body's exception, which the group would wrap; it goes on by itself.
+        await self._tasks.__aexit__(None, None, None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Sighting:
+        """Return the next sighting; waits for ever when nothing is read."""
+        return await self._waiting.get()
+
+    @abstractmethod
+    async def _read(self) -> None:
+        """Open the device, say `_up()`, and hand over payloads until it is gone. Raises DeviceLostError.
+
+        Cancelled to close: it must leave nothing open.
+        """
+
+    async def _keep_reading(self) -> None:
+        clock = asyncio.get_running_loop().time
+        waits = pauses()
+        while True:
+            began = clock()
+            try:
+                await self._read()
+            except DeviceLostError as lost:
+                self._report(SourceStatus(self._name, up=False, reason=str(lost)))
+            if clock() - began > LONGEST_PAUSE:  # a device that comes and goes is not a fresh one each time
+                waits = pauses()
+            await asyncio.sleep(next(waits))
+
+    def _up(self) -> None:
+        self._report(SourceStatus(self._name, up=True))
+
+    def _report(self, status: SourceStatus) -> None:
+        if status != self._reported:
+            self._reported = status
+            self._status(status)
+
+    def _offer(self, payload: Payload) -> None:
+        """Hand over without waiting, for a device that does not wait either: what finds no room is dropped."""
+        try:
+            self._waiting.put_nowait(Sighting(self._name, payload))
+        except asyncio.QueueFull:
+            self._dropped("overload")
+
+    async def _put(self, payload: Payload) -> None:
+        """Hand over when there is room, for a device that can wait."""
+        await self._waiting.put(Sighting(self._name, payload))

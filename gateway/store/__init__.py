@@ -1,0 +1,1 @@
+"""The two SQLite files of the state directory: `capture.db` and `uplink.db`, one writer each."""

@@ -1,0 +1,99 @@
+"""The outbox as the uplink reads it: rows after a sequence, at the same cost however many wait."""
+
+import contextlib
+import os
+import sqlite3
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.store.database import open_reader
+from gateway.store.schema import CAPTURE
+
+COUNTED = 100_000
+"""Rows are counted up to here; beyond, counting would cost more than knowing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An event that waits, and under what its subject's consent is looked up again."""
+
+    sequence: int
+    event: str = field(repr=False)
+    handle: str | None = field(repr=False)
+    purpose: str | None
+
+
+@dataclass(slots=True)
+class Backlog:
+    """A reader of `capture.db`. It notices when the file is there for the first time, and when it was replaced."""
+
+    directory: Path
+    _connection: sqlite3.Connection | None = None
+    _file: tuple[int, int] | None = None
+
+    def connection(self) -> sqlite3.Connection | None:
+        """Return a connection to the file that is there now, or None. Raises StoreError."""
+        identity = self._identity()
+        if identity != self._file:
+            self.close()
+        if self._connection is None and identity is not None:
+            self._connection = open_reader(self.directory, CAPTURE)
+            self._file = identity if self._connection is not None else None
+        return self._connection
+
+    def _identity(self) -> tuple[int, int] | None:
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(self.directory / CAPTURE.file)  # noqa: PTH116  # called for every batch
+            return status.st_dev, status.st_ino
+        return None
+
+    def session(self) -> str | None:
+        """Return the id of the session, None before there is one."""
+        connection = self.connection()
+        row = connection.execute("SELECT id FROM session").fetchone() if connection is not None else None
+        return str(row[0]) if row else None
+
+    def rows(self, after: int, limit: int, octets: int) -> list[Row]:
+        """Return the next rows after a sequence: at most `limit`, and at most `octets` of text unless one is larger."""
+        connection = self.connection()
+        if connection is None:
+            return []
+        taken: list[Row] = []
+        size = 2
+        statement = "SELECT sequence, event, handle, purpose FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?"
+        for row in connection.execute(statement, (after, limit)):
+            size += len(row[1].encode()) + 1
+            if taken and size > octets:
+                break
+            taken.append(Row(*row))
+        return taken
+
+    def last(self) -> int:
+        """Return the last sequence ever appended."""
+        connection = self.connection()
+        row = connection and connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+        return int(row[0]) if row else 0
+
+    def tallies(self) -> dict[str, int]:
+        """Return the durable counters."""
+        connection = self.connection()
+        return dict(connection.execute("SELECT name, count FROM tally ORDER BY name")) if connection else {}
+
+    def waiting(self) -> int:
+        """Count the events that wait, gaps aside; by the tallies when there are more than are worth counting."""
+        connection = self.connection()
+        if connection is None:
+            return 0
+        statement = "SELECT count(*) FROM (SELECT 1 FROM outbox WHERE fate = 0 LIMIT ?)"
+        (counted,) = connection.execute(statement, (COUNTED,)).fetchone()
+        if counted < COUNTED:
+            return int(counted)
+        tally = self.tallies()
+        gone = sum(tally.get(name, 0) for name in ("delivered", "withdrawn", "evicted"))
+        return tally.get("appended", 0) - gone
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._file = None

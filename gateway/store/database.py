@@ -1,0 +1,198 @@
+"""Opening the SQLite files: durable, private, one writer each, and refused with a reason when they are not ours.
+
+Write-ahead log with `synchronous=FULL`: a commit that returned survives a power cut (with NORMAL it may not).
+`secure_delete` overwrites what is deleted; `forget_deleted` then empties the log, so that it is in no file.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+BUSY_MS = 5_000
+
+
+class StoreError(Exception):
+    """The store cannot be used: what was tried, on which file, what is wrong, and what to do next."""
+
+    def __init__(self, tried: str, path: Path, wrong: str, hint: str) -> None:
+        super().__init__(f"cannot {tried} {path}: {wrong}. {hint}")
+
+
+class Migrations(Protocol):
+    """The schema of one file: `sqlite_utils.Migrations`, imported only when there is something to migrate."""
+
+    def __call__(self, connection: sqlite3.Connection) -> None:
+        """Bring the file to `version`, each step in one transaction with the record of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a file must look like."""
+
+    file: str
+    version: int
+    migrate: Callable[[sqlite3.Connection], None]
+
+
+def open_writer(directory: Path, schema: Schema) -> sqlite3.Connection:
+    """Open, create or migrate a file for its one writer. Raises StoreError."""
+    path = directory / schema.file
+    try:
+        connection = _connect(path)
+    except sqlite3.Error as error:
+        raise explain(error, "open", path) from None
+    try:
+        _prepare(connection, path, schema)
+    except sqlite3.Error as error:
+        connection.close()
+        raise explain(error, "open", path) from None
+    except StoreError:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    previous = os.umask(0o007)  # the other half reads it through the group; nobody else does
+    try:
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+    finally:
+        os.umask(previous)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > schema.version:
+        raise StoreError(
+            "open",
+            path,
+            f"it was written by a newer version of the gateway (schema {version}, this one knows {schema.version})",
+            "Install that version again, or move the file away to start a new one; events in it stay unsent",
+        )
+    if version == 0:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    if version < schema.version:
+        schema.migrate(connection)
+        connection.execute(f"PRAGMA user_version = {schema.version:d}")
+    _prove_writable(connection)
+
+
+def _prove_writable(connection: sqlite3.Connection) -> None:
+    """Write a page and sync it, so that a full or read-only disk is named at start and not at the first tap."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA user_version = {version:d}")
+    connection.execute("COMMIT")
+
+
+def open_reader(directory: Path, schema: Schema) -> sqlite3.Connection | None:
+    """Open the other half's file for reading; None while it does not exist or is not of this version.
+
+    Raises StoreError if it exists and cannot be read.
+    """
+    path = directory / schema.file
+    if not path.exists():
+        return None
+    try:
+        connection = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=BUSY_MS / 1000,
+        )
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error as error:
+        raise explain(error, "read", path) from None
+    if version != schema.version:
+        connection.close()
+        return None
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """One write transaction: committed at the end, rolled back on any exception."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def forget_deleted(connection: sqlite3.Connection) -> bool:
+    """Empty the write-ahead log, so that deleted text is in no file. False while a reader still needs it."""
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
+
+
+def data_version(connection: sqlite3.Connection) -> int:
+    """Return a number that changes when another connection has committed (SQLite, PRAGMA data_version)."""
+    (version,) = connection.execute("PRAGMA data_version").fetchone()
+    return int(version)
+
+
+@contextmanager
+def only_one(directory: Path, half: str) -> Iterator[None]:
+    """Hold the lock of one half on a state directory. Raises StoreError when another process holds it."""
+    path = directory / f"{half}.lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+    except OSError as error:
+        raise StoreError("open", path, error.strerror or "unknown error", access_hint(directory)) from None
+    try:
+        _lock(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "?"
+        raise StoreError(
+            "use",
+            path.parent,
+            f"a {path.stem} half is already running on it (process {holder})",
+            "Stop that one first, or give this one a state directory of its own",
+        ) from None
+    with contextlib.suppress(OSError):  # the number is for people; the lock itself does not need it
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def explain(error: sqlite3.Error, tried: str, path: Path) -> StoreError:
+    """Turn SQLite's error into one that says what to do. Never carries the text of a statement or a row."""
+    wrong = str(error)
+    if (isinstance(error, sqlite3.DatabaseError) and "malformed" in wrong) or "not a database" in wrong:
+        return StoreError(tried, path, wrong, "Move the file away; the gateway starts a new one")
+    if "full" in wrong:
+        return StoreError(tried, path, wrong, "Free some space on that disk")
+    if "locked" in wrong:
+        return StoreError(tried, path, wrong, "Another program holds it: close it and try again")
+    return StoreError(tried, path, wrong, access_hint(path.parent))
+
+
+def access_hint(directory: Path) -> str:
+    """Say what stands in the way of writing to a directory."""
+    if not directory.is_dir():
+        return f"Create the directory {directory}, owned by the user that the gateway runs as"
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return f"Give the user that the gateway runs as write access to {directory}"
+    return f"Check that {directory} is on a disk that is mounted read-write, has space and is healthy"

@@ -1,0 +1,96 @@
+"""The consents of the store, as both halves look them up: fresh for the very next sighting."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.core.consent import Consent, ConsentState
+from gateway.core.downlink import ConsentRecord
+from gateway.store.database import data_version, open_reader
+from gateway.store.schema import CAPTURE
+
+_FIND = """SELECT consent.record_id, revision, state, since_ms, expires_ms, record
+           FROM consent_handle JOIN consent USING (record_id) WHERE handle = ?"""
+REMEMBERED = 1_000
+
+
+@dataclass(slots=True)
+class StoreLedger:
+    """A `gateway.core.consent.Ledger` over `capture.db`.
+
+    `PRAGMA data_version` is looked at before each answer, so a change that another connection committed counts at
+    once; between changes the last answers are remembered.
+    """
+
+    directory: Path
+    _connection: sqlite3.Connection | None = None
+    _version: int = -1
+    _known: dict[str, Sequence[Consent]] = field(default_factory=dict, repr=False)
+
+    @property
+    def stale_from_ms(self) -> int | None:
+        """None: the ledger holds only what this store recorded itself, so there is nobody to confirm it."""
+        return None
+
+    def records(self, handle: str) -> Sequence[Consent]:
+        """Return every record that lists this handle. Raises sqlite3.Error."""
+        connection = self._current()
+        if connection is None:
+            return ()
+        known = self._known.get(handle)
+        if known is None:
+            known = tuple(_consent(row) for row in connection.execute(_FIND, (handle,)))
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[handle] = known
+        return known
+
+    def _current(self) -> sqlite3.Connection | None:
+        if self._connection is None:
+            self._connection = open_reader(self.directory, CAPTURE)
+        if self._connection is not None and (version := data_version(self._connection)) != self._version:
+            self._version = version
+            self._known.clear()
+        return self._connection
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _consent(row: tuple[str, int, str, int, int | None, str]) -> Consent:
+    record_id, revision, state, since_ms, expires_ms, record = row
+    whole = json.loads(record)
+    return Consent(
+        record_id=record_id,
+        revision=revision,
+        state=ConsentState(state),
+        purposes=frozenset(whole["purposes"]),
+        notice=whole["notice_version"],
+        since_ms=since_ms,
+        expires_ms=expires_ms,
+    )
+
+
+def put(connection: sqlite3.Connection, record: ConsentRecord, *, since_ms: int, expires_ms: int | None) -> None:
+    """Write a record and its handles; a newer revision replaces an older one."""
+    connection.execute(
+        "INSERT OR REPLACE INTO consent (record_id, revision, state, since_ms, expires_ms, record) VALUES (?, ?, ?, ?, ?, ?)",
+        (record.record_id, record.revision, record.state, since_ms, expires_ms, record.model_dump_json()),
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO consent_handle (handle, record_id) VALUES (?, ?)",
+        [(handle, record.record_id) for handle in record.handles],
+    )
+
+
+def records_of(connection: sqlite3.Connection, handle: str) -> list[ConsentRecord]:
+    """Return the whole records that list this handle, newest last."""
+    rows = connection.execute(
+        "SELECT record FROM consent_handle JOIN consent USING (record_id) WHERE handle = ? ORDER BY since_ms", (handle,)
+    )
+    return [ConsentRecord.model_validate_json(record) for (record,) in rows]

@@ -1,0 +1,102 @@
+"""The durable queue of events, as its one writer sees it.
+
+Every method runs inside a transaction of `store.writer` and on its thread. Rows are addressed by sequence and
+trimmed by range, so that what an operation costs does not depend on how many rows wait.
+"""
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.core.event import Draft, EventType, encode, gap, retention
+
+WAITING, WITHDRAWN, EVICTED = 0, 1, 2
+
+_INSERT = """INSERT INTO outbox (sequence, retention, handle, purpose, boot, boot_ns, wall_ms, quality, event)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_REWRITE = "UPDATE outbox SET event = ?, fate = ?, handle = NULL, purpose = NULL WHERE sequence = ?"
+_TALLY = "INSERT INTO tally (name, count) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET count = count + excluded.count"
+
+
+@dataclass(slots=True)
+class Outbox:
+    """Append, trim and withdraw. `source` is the CloudEvents source; `boot` the id of this boot of the machine."""
+
+    connection: sqlite3.Connection
+    source: str
+    boot: str
+    session: str = ""
+    _last: int = 0
+
+    def open(self, new_session: str, now_ms: int) -> bool:
+        """Take up the session of this file, or begin `new_session` in an empty one. True when it is new."""
+        row = self.connection.execute("SELECT id FROM session").fetchone()
+        self.session = row[0] if row else new_session
+        if row is None:
+            self.connection.execute("INSERT INTO session (id, opened_ms) VALUES (?, ?)", (new_session, now_ms))
+        self.resume()
+        return row is None
+
+    def resume(self) -> None:
+        """Read the last sequence from the file: at the start, and after a transaction was rolled back."""
+        row = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+        self._last = row[0] if row else 0
+
+    @property
+    def last(self) -> int:
+        """The sequence of the last row ever appended in this session; 0 before the first."""
+        return self._last
+
+    def append(self, drafts: Iterable[Draft]) -> int:
+        """Append the drafts in order and return the last sequence."""
+        first = self._last
+        rows = [self._row(draft, first + offset) for offset, draft in enumerate(drafts, 1)]
+        self.connection.executemany(_INSERT, rows)
+        self._last = first + len(rows)
+        self.tally({"appended": len(rows)})
+        return self._last
+
+    def _row(self, draft: Draft, sequence: int) -> tuple[object, ...]:
+        at = draft.at
+        event = encode(draft.type, at.wall_ms, draft.data, source=self.source, session=self.session, sequence=sequence)
+        kept = int(retention(draft.type))
+        return sequence, kept, draft.handle, draft.purpose, self.boot, at.boot_ns, at.wall_ms, str(at.quality), event
+
+    def trim(self, through: int) -> None:
+        """Delete every row up to and including `through`: it is delivered, as far as it was not a gap."""
+        gaps = "SELECT count(*) FROM outbox INDEXED BY outbox_fate WHERE fate <> 0 AND sequence <= ?"
+        (explained,) = self.connection.execute(gaps, (through,)).fetchone()
+        deleted = self.connection.execute("DELETE FROM outbox WHERE sequence <= ?", (through,)).rowcount
+        self.tally({"delivered": deleted - explained})
+
+    def withdraw(self, handles: Collection[str]) -> list[int]:
+        """Turn every row of these handles into a gap and return the sequences."""
+        rows = self.connection.execute(
+            "SELECT sequence, wall_ms FROM outbox INDEXED BY outbox_handle WHERE handle IN (SELECT value FROM json_each(?))",
+            (json.dumps(sorted(handles)),),
+        ).fetchall()
+        return self._withdraw(sorted(rows))
+
+    def withdraw_sequences(self, sequences: Collection[int]) -> list[int]:
+        """Turn the rows that the uplink refused to send into gaps and return the sequences."""
+        rows = self.connection.execute(
+            "SELECT sequence, wall_ms FROM outbox WHERE fate = 0 AND sequence IN (SELECT value FROM json_each(?))",
+            (json.dumps(sorted(sequences)),),
+        ).fetchall()
+        return self._withdraw(sorted(rows))
+
+    def _withdraw(self, rows: Sequence[tuple[int, int]]) -> list[int]:
+        self.connection.executemany(
+            _REWRITE, [(self._gap(sequence, wall_ms), WITHDRAWN, sequence) for sequence, wall_ms in rows]
+        )
+        self.tally({"withdrawn": len(rows)})
+        return [sequence for sequence, _ in rows]
+
+    def _gap(self, sequence: int, wall_ms: int) -> str:
+        data = gap("withdrawn")
+        return encode(EventType.GAP, wall_ms, data, source=self.source, session=self.session, sequence=sequence)
+
+    def tally(self, counts: Mapping[str, int]) -> None:
+        """Add to the durable counters."""
+        self.connection.executemany(_TALLY, [(name, count) for name, count in counts.items() if count])

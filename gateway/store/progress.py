@@ -1,0 +1,117 @@
+"""How far each session was sent and delivered, and how the uplink fares: `uplink.db`, for its one writer and readers."""
+
+import sqlite3
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.store.database import data_version, open_reader, transaction
+from gateway.store.schema import UPLINK
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Of one session: the highest sequence that may have been published, and the highest known to be delivered."""
+
+    published: int = 0
+    delivered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """How a component fares, and since when (Unix milliseconds)."""
+
+    ok: bool
+    reason: str | None
+    since_ms: int
+
+
+def progress(connection: sqlite3.Connection, session: str) -> Progress:
+    """Read how far a session has got."""
+    row = connection.execute("SELECT published, delivered FROM progress WHERE session = ?", (session,)).fetchone()
+    return Progress(*row) if row else Progress()
+
+
+def record(connection: sqlite3.Connection, session: str, now: Progress) -> None:
+    """Write how far a session has got; refusals that are behind it are done with."""
+    with transaction(connection):
+        connection.execute(
+            "INSERT OR REPLACE INTO progress (session, published, delivered) VALUES (?, ?, ?)",
+            (session, now.published, now.delivered),
+        )
+        connection.execute("DELETE FROM refused WHERE session <> ? OR sequence <= ?", (session, now.delivered))
+
+
+def refuse(connection: sqlite3.Connection, session: str, sequences: Collection[int]) -> None:
+    """Ask capture to turn these rows into gaps: their subjects' consent is no longer in force."""
+    with transaction(connection):
+        rows = [(session, sequence) for sequence in sequences]
+        connection.executemany("INSERT OR IGNORE INTO refused (session, sequence) VALUES (?, ?)", rows)
+
+
+def report(connection: sqlite3.Connection, component: str, state: Component) -> None:
+    """Write how a component fares, if that has changed."""
+    row = connection.execute("SELECT ok, reason FROM health WHERE component = ?", (component,)).fetchone()
+    if row == (int(state.ok), state.reason):
+        return
+    with transaction(connection):
+        connection.execute(
+            "INSERT OR REPLACE INTO health (component, ok, reason, since_ms) VALUES (?, ?, ?, ?)",
+            (component, int(state.ok), state.reason, state.since_ms),
+        )
+
+
+def components(connection: sqlite3.Connection) -> dict[str, Component]:
+    """Read how each component of the uplink fares."""
+    rows = connection.execute("SELECT component, ok, reason, since_ms FROM health")
+    return {component: Component(bool(ok), reason, since_ms) for component, ok, reason, since_ms in rows}
+
+
+@dataclass(slots=True)
+class Followed:
+    """What capture sees of `uplink.db`, once there is one."""
+
+    directory: Path
+    _connection: sqlite3.Connection | None = None
+    _version: int = -1
+
+    def changed(self) -> bool:
+        """Tell whether the uplink has committed anything since the last call."""
+        connection = self.connection()
+        if connection is None or (version := data_version(connection)) == self._version:
+            return False
+        self._version = version
+        return True
+
+    def connection(self) -> sqlite3.Connection | None:
+        """Open the file as soon as it exists."""
+        if self._connection is None:
+            self._connection = open_reader(self.directory, UPLINK)
+        return self._connection
+
+    def progress(self, session: str) -> Progress:
+        """Read how far a session has got."""
+        connection = self.connection()
+        return progress(connection, session) if connection is not None else Progress()
+
+    def refused(self, session: str) -> list[int]:
+        """Read which rows the uplink asks to be withdrawn."""
+        connection = self.connection()
+        if connection is None:
+            return []
+        rows = connection.execute("SELECT sequence FROM refused WHERE session = ? ORDER BY sequence", (session,))
+        return [sequence for (sequence,) in rows]
+
+    def previous(self) -> tuple[str, int] | None:
+        """Read the last session that was sent from, and the last sequence known of it."""
+        connection = self.connection()
+        if connection is None:
+            return None
+        row = connection.execute("SELECT session, published FROM progress ORDER BY rowid DESC LIMIT 1").fetchone()
+        return (row[0], row[1]) if row else None
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

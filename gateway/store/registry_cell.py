@@ -1,0 +1,159 @@
+"""The cells of a registry file: text to value and back, a function a column.
+
+What cannot be read raises ValueError. Its text says what is wrong and what would be right, but not what stands there:
+a cell may hold a customer's token by mistake.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from urllib.parse import quote, unquote
+
+from gateway.core.decode import gs1, link
+from gateway.core.event import NAME
+from gateway.core.registry import KINDS, PHASES, split
+from gateway.core.sighting import Identifier
+
+LONGEST_LABEL = 128
+MOST_IDENTIFIERS = 64
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = timedelta(days=1)
+_MILLISECOND = timedelta(milliseconds=1)
+_SHAPES = {
+    "ibeacon": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/(0|[1-9][0-9]{0,4})){2}",
+    "altbeacon": r"[0-9a-f]{40}",
+    "eddystone-uid": r"[0-9a-f]{20}/[0-9a-f]{12}",
+    "eddystone-eid": r"[0-9a-f]{16}",
+    "nfc-uid": r"([0-9a-f]{2}){4,10}",
+    "sun": r"[0-9a-f]{14}",
+}
+_RIGHT: Mapping[str, tuple[Callable[[str], object], str]] = {
+    **{kind: (re.compile(shape).fullmatch, "in lower-case hexadecimal") for kind, shape in _SHAPES.items()},
+    "gs1": (
+        lambda value: gs1.from_link("https://-" + value)[:1] == (Identifier("gs1", value),),
+        "as /01/ and 14 digits",
+    ),
+    "link": (lambda value: link.canonical(value) == value, "with scheme and host in lower case, without #"),
+    "text": (lambda value: value.isprintable() and value == value.strip() and len(value) <= link.LONGEST, "printable"),
+}
+"""Of each kind: whether a value is canonical, so that a reading can equal it, and how to say that it must be."""
+
+
+def name(text: str) -> str:
+    """Read an id."""
+    if not re.fullmatch(NAME, text):
+        raise ValueError("must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit")
+    return text
+
+
+def label(text: str) -> str:
+    """Read a text for people."""
+    if not text:
+        raise ValueError("must not be empty")
+    if len(text) > LONGEST_LABEL or not text.isprintable():
+        raise ValueError(f"must be at most {LONGEST_LABEL} printable characters")
+    return text
+
+
+def kind(text: str) -> str:
+    """Read a kind of touchpoint."""
+    return _one_of(KINDS, text)
+
+
+def phase(text: str) -> str:
+    """Read a phase of the journey."""
+    return _one_of(PHASES, text)
+
+
+def gtin(text: str) -> str:
+    """Read a GTIN of 8, 12, 13 or 14 digits (GS1 General Specifications, section 7.9)."""
+    if gs1.gtin14(text):
+        return text
+    if len(text) not in {8, 12, 13, 14} or not (text.isascii() and text.isdigit()):
+        raise ValueError("must be 8, 12, 13 or 14 digits; in a spreadsheet, format the column as text")
+    raise ValueError(f"the check digit is wrong: after these digits it would be {gs1.check_digit(text[:-1])}")
+
+
+def valid_from(text: str) -> int:
+    """Read a date, from its midnight in UTC, or a date-time; returns Unix time in milliseconds."""
+    return _unix_ms(_date_time(text) if "T" in text else _midnight(text))
+
+
+def valid_until(text: str) -> int:
+    """Read a date, up to its end in UTC, or a date-time; returns the first millisecond (Unix time) after it."""
+    return _unix_ms(_date_time(text) if "T" in text else _midnight(text, after=_DAY))
+
+
+def identifiers(text: str, *, feedback: bool) -> tuple[str, ...]:
+    """Read identifiers separated by spaces; of a feedback point each with `#` and the answer it stands for."""
+    words = text.split()
+    if len(words) > MOST_IDENTIFIERS:
+        raise ValueError(f"at most {MOST_IDENTIFIERS} identifiers")
+    found = [_identifier(word, feedback=feedback) for word in words]
+    wrong = [f"identifier {at}: {each}" for at, each in enumerate(found, 1) if isinstance(each, ValueError)]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return tuple(each for each in found if isinstance(each, str))
+
+
+def date_cell(unix_ms: int | None, *, until: bool = False) -> str:
+    """Write a time: a date where that says all, else a date-time."""
+    if unix_ms is None:
+        return ""
+    when = _EPOCH + unix_ms * _MILLISECOND
+    if when.time() != time.min:
+        return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (when.date() - (_DAY if until else timedelta())).isoformat()
+
+
+def identifier_cell(texts: Iterable[str], *, feedback: bool) -> str:
+    """Write identifiers."""
+    return " ".join(_written(text, feedback=feedback) for text in texts)
+
+
+def _one_of(choices: tuple[str, ...], text: str) -> str:
+    if text not in choices:
+        raise ValueError(f"must be one of {', '.join(choices)}")
+    return text
+
+
+def _midnight(text: str, after: timedelta = timedelta()) -> datetime:
+    try:
+        return datetime.combine(date.fromisoformat(text), time.min, UTC) + after
+    except (ValueError, OverflowError):
+        raise ValueError("must be a date like 2026-11-21, or a date-time like 2026-11-21T08:00:00Z") from None
+
+
+def _date_time(text: str) -> datetime:
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("must be a date-time like 2026-11-21T08:00:00Z") from None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _unix_ms(when: datetime) -> int:
+    return (when - _EPOCH) // _MILLISECOND
+
+
+def _identifier(word: str, *, feedback: bool) -> str | ValueError:
+    body, mark, answer = word.rpartition("#") if feedback else (word, "", "")
+    answer = unquote(answer)
+    if feedback and (not mark or not answer.isprintable() or not answer or "#" in answer):
+        return ValueError("of a feedback point ends with # and the answer that it stands for")
+    kind, _, value = body.partition(":")
+    value = unquote(value) if kind == "text" else value
+    if kind not in _RIGHT:
+        return ValueError(f"begins with a kind and a colon, the kind one of {', '.join(_RIGHT)}")
+    canonical, shape = _RIGHT[kind]
+    return f"{kind}:{value}{mark}{answer}" if value and canonical(value) else ValueError(f"a {kind} is written {shape}")
+
+
+def _written(text: str, *, feedback: bool) -> str:
+    identifier, answer = split(text, feedback=feedback)
+    value = quote(identifier.value, safe=_PLAIN) if identifier.kind == "text" else identifier.value
+    return f"{identifier.kind}:{value}" + ("" if answer is None else "#" + quote(answer, safe=_PLAIN))
+
+
+_PLAIN = "".join(map(chr, range(0x21, 0x7F))).replace("%", "").replace("#", "")
+"""What needs no percent-encoding in a cell."""

@@ -1,0 +1,82 @@
+"""What the two files hold, and how older ones are brought up to date.
+
+A change of schema is one more function in a list. sqlite-utils records each with its changes in one transaction; it
+is imported only when there is something to do, since a gateway starts far more often than its schema changes.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gateway.store.database import Schema
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+def _capture_1(database: "Database") -> None:
+    """Create the outbox, the in-store consents, the registry and the tallies."""
+    database.conn.execute("CREATE TABLE session (id TEXT NOT NULL, opened_ms INTEGER NOT NULL)")
+    database.conn.execute(
+        """CREATE TABLE outbox (
+             sequence  INTEGER PRIMARY KEY AUTOINCREMENT,
+             retention INTEGER NOT NULL,            -- evicted in this order: health, presence, interaction, control
+             fate      INTEGER NOT NULL DEFAULT 0,  -- 0 waits as it was; 1 withdrawn, 2 evicted: now a gap
+             handle    TEXT,                        -- under which consent is looked up again before it is sent
+             purpose   TEXT,
+             boot      TEXT NOT NULL,
+             boot_ns   INTEGER NOT NULL,
+             wall_ms   INTEGER NOT NULL,
+             quality   TEXT NOT NULL,
+             event     TEXT NOT NULL                -- the CloudEvent, exactly as it is sent
+           ) STRICT"""
+    )
+    database.conn.execute("CREATE INDEX outbox_handle ON outbox (handle) WHERE handle IS NOT NULL")
+    database.conn.execute("CREATE INDEX outbox_fate ON outbox (sequence) WHERE fate <> 0")
+    database.table("tally").create({"name": str, "count": int}, pk="name", not_null={"count"}, strict=True)
+    database.table("consent").create(
+        {"record_id": str, "revision": int, "state": str, "since_ms": int, "expires_ms": int, "record": str},
+        pk="record_id",
+        not_null={"revision", "state", "since_ms", "record"},
+        strict=True,
+    )
+    database.table("consent_handle").create({"handle": str, "record_id": str}, pk=("handle", "record_id"), strict=True)
+    database.table("touchpoint").create(
+        {"id": str, "position": int, "version": int, "definition": str},
+        pk="id",
+        not_null={"position", "version", "definition"},
+        strict=True,
+    )
+
+
+def _uplink_1(database: "Database") -> None:
+    """Create the record of how far each session was sent, and what the uplink has to report."""
+    database.table("progress").create(
+        {"session": str, "published": int, "delivered": int},
+        pk="session",
+        not_null={"published", "delivered"},
+        strict=True,
+    )
+    database.table("refused").create({"session": str, "sequence": int}, pk=("session", "sequence"), strict=True)
+    database.table("health").create(
+        {"component": str, "ok": int, "reason": str, "since_ms": int},
+        pk="component",
+        not_null={"ok", "since_ms"},
+        strict=True,
+    )
+
+
+def _migrate(connection: sqlite3.Connection, name: str, steps: Sequence[object]) -> None:
+    from sqlite_utils import Database, Migrations  # noqa: PLC0415  # a quarter of the start-up time, rarely needed
+
+    migrations = Migrations(name)
+    for step in steps:
+        migrations()(step)  # type: ignore[type-var]  # plain functions of a Database
+    migrations.apply(Database(connection))
+
+
+CAPTURE_STEPS = (_capture_1,)
+UPLINK_STEPS = (_uplink_1,)
+
+CAPTURE = Schema("capture.db", len(CAPTURE_STEPS), lambda connection: _migrate(connection, "capture", CAPTURE_STEPS))
+UPLINK = Schema("uplink.db", len(UPLINK_STEPS), lambda connection: _migrate(connection, "uplink", UPLINK_STEPS))

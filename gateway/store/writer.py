@@ -1,0 +1,153 @@
+"""The one thread that writes `capture.db`: commits at once when idle, and in groups under load.
+
+While one commit waits for the disk, jobs gather; the next commit takes them all. So a lone tap is durable after one
+sync, and a burst shares syncs. A patient job (presence, health, trims) waits up to a second for company, to spare the
+SD card.
+"""
+
+import asyncio
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+
+from gateway.store.database import StoreError, forget_deleted, transaction
+from gateway.store.outbox import Outbox
+
+Result = TypeVar("Result")
+
+GROUP = 1_000
+"""At most so many jobs share one commit."""
+
+
+@dataclass(slots=True)
+class _Job:
+    run: Callable[[Outbox], Any]
+    due: float
+    """When it must be committed at the latest, on the thread's clock."""
+    done: "asyncio.Future[Any]"
+    alone: bool = False
+    outcome: Any = None
+    error: BaseException | None = field(default=None, repr=False)
+
+
+class Writer:
+    """`async with Writer(open_outbox) as writer: await writer.commit(lambda outbox: outbox.append(drafts))`.
+
+    `open_outbox` runs on the thread, which alone uses the connection.
+    """
+
+    def __init__(self, open_outbox: Callable[[], Outbox]) -> None:
+        self._open = open_outbox
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[Outbox] = self._loop.create_future()
+        self._thread = threading.Thread(target=self._work, name="store-writer")
+
+    async def __aenter__(self) -> Self:
+        """Start the thread and open the file. Raises StoreError."""
+        self._thread.start()
+        try:
+            self.outbox = await self._opened
+        except BaseException:
+            await asyncio.to_thread(self._thread.join)
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Commit what was handed over, empty the log and end the thread."""
+        self._jobs.put(None)
+        await asyncio.shield(asyncio.to_thread(self._thread.join))
+
+    async def commit(self, job: Callable[[Outbox], Result], *, patience: float = 0.0) -> Result:
+        """Run the job in a transaction and return its result once that is durable. Raises what the job or SQLite does.
+
+        `patience` in seconds is how long it may wait for others to share the commit.
+        """
+        done: asyncio.Future[Result] = self._loop.create_future()
+        self._jobs.put(_Job(job, time.monotonic() + patience, done))
+        return await done
+
+    async def between_commits(self, job: Callable[[Outbox], Result]) -> Result:
+        """Run the job outside any transaction, as a checkpoint must be, and return its result. Raises what it does."""
+        done: asyncio.Future[Result] = self._loop.create_future()
+        self._jobs.put(_Job(job, time.monotonic(), done, alone=True))
+        return await done
+
+    def _work(self) -> None:
+        try:
+            outbox = self._open()
+        except (StoreError, sqlite3.Error) as error:
+            self._loop.call_soon_threadsafe(self._opened.set_exception, error)
+            return
+        self._loop.call_soon_threadsafe(self._opened.set_result, outbox)
+        try:
+            while self._write_next(outbox):
+                pass
+            forget_deleted(outbox.connection)
+        finally:
+            outbox.connection.close()
+
+    def _write_next(self, outbox: Outbox) -> bool:
+        jobs, going_on = self._gather()
+        if jobs:
+            _write(outbox, [job for job in jobs if not job.alone])
+            for job in jobs:
+                if job.alone:
+                    _run_alone(outbox, job)
+            self._loop.call_soon_threadsafe(_resolve, jobs)
+        return going_on
+
+    def _gather(self) -> tuple[list[_Job], bool]:
+        """Wait for a job; then take what else there is until the most urgent one is due."""
+        first = self._jobs.get()
+        if first is None:
+            return [], False
+        jobs, due = [first], first.due
+        while len(jobs) < GROUP:
+            try:
+                job = self._jobs.get(timeout=max(0.0, due - time.monotonic()))
+            except queue.Empty:
+                break
+            if job is None:
+                return jobs, False
+            jobs.append(job)
+            due = min(due, job.due)
+        return jobs, True
+
+
+def _write(outbox: Outbox, jobs: list[_Job]) -> None:
+    """Run the jobs in one transaction; if that fails, each in its own, so that none fails for another's sake."""
+    if not jobs:
+        return
+    try:
+        with transaction(outbox.connection):
+            for job in jobs:
+                job.outcome = job.run(outbox)
+    except Exception as error:  # noqa: BLE001  # it belongs to whoever awaits the job
+        outbox.resume()
+        if len(jobs) == 1:
+            jobs[0].error = error
+            return
+        for job in jobs:
+            _write(outbox, [job])
+
+
+def _run_alone(outbox: Outbox, job: _Job) -> None:
+    try:
+        job.outcome = job.run(outbox)
+    except Exception as error:  # noqa: BLE001  # it belongs to whoever awaits the job
+        job.error = error
+
+
+def _resolve(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.done.done():
+            continue
+        if job.error is not None:
+            job.done.set_exception(job.error)
+        else:
+            job.done.set_result(job.outcome)

@@ -1,0 +1,147 @@
+"""Staying connected: connect, announce the birth, forward, and come back with full jitter when the line breaks.
+
+The state topic is retained: birth says online with what is known, the Will (death) says offline, and a clean stop
+says offline itself. Full jitter keeps hundreds of gateways from returning in step after a broker restart.
+"""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.core.contract import Topics
+from gateway.core.event import ComponentHealth, State, rfc3339
+from gateway.core.sighting import Moment
+from gateway.log import log
+from gateway.store.database import StoreError
+from gateway.store.progress import Component, components, report
+from gateway.uplink.forward import POLL_SECONDS, Forwarder
+from gateway.uplink.mqtt import Broker, Connection, Message, MqttError, connect
+
+BACKOFF_SECONDS = 1.0
+BACKOFF_SECONDS_MAX = 60.0
+STABLE_SECONDS = 30.0
+"""A connection that lasted so long was a good one: the next back-off starts small again."""
+REPORT_SECONDS = 300.0
+GOODBYE_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class Uplink:
+    """The uplink half at work. `run` ends only when its task is cancelled."""
+
+    broker: Broker
+    topics: Topics
+    forwarder: Forwarder
+    now: Callable[[], Moment]
+    version: str
+    dice: random.Random = field(default_factory=random.SystemRandom)
+
+    async def run(self) -> None:
+        """Connect and reconnect for ever."""
+        failures = 0
+        while True:
+            started_ns = self.now().boot_ns
+            try:
+                await self._connected()
+            except (MqttError, StoreError) as error:
+                self._report(ok=False, reason=str(error))
+            except sqlite3.Error as error:
+                self._report(ok=False, reason=f"the store: {error}")
+            lasted = (self.now().boot_ns - started_ns) / 1e9
+            failures = 0 if lasted >= STABLE_SECONDS else failures + 1
+            await asyncio.sleep(self._backoff(failures))
+
+    def _backoff(self, failures: int) -> float:
+        """Full jitter: anything from nothing to a limit that doubles with each failure in a row."""
+        return self.dice.uniform(0, min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS * 2.0 ** min(failures, 10)))
+
+    async def _connected(self) -> None:
+        will = self._state(online=False)
+        async with connect(self.broker, will) as connection:
+            await self._subscribe(connection)
+            await connection.publish(self._state(online=True))
+            self._report(ok=True, reason=None)
+            try:
+                await self._until_lost(connection)
+            except asyncio.CancelledError:
+                await self._say_goodbye(connection)
+                raise
+
+    async def _until_lost(self, connection: Connection) -> None:
+        """Do everything that needs the connection until one part of it fails; the first failure is the reason."""
+        parts = (
+            connection.lost(),
+            self.forwarder.run(connection),
+            self._listen(connection),
+            self._report_on(connection),
+        )
+        await first_failure(*parts)
+
+    async def _subscribe(self, connection: Connection) -> None:
+        if self.forwarder.delivery == "receipt":
+            await connection.subscribe(self.topics.receipt)
+
+    async def _listen(self, connection: Connection) -> None:
+        while True:
+            message = await connection.received.get()
+            if message.topic == self.topics.receipt and not message.retain:
+                self.forwarder.receive_receipt(message.payload)
+                self.forwarder.bell.set()
+
+    async def _report_on(self, connection: Connection) -> None:
+        """Publish the state now and then, and as soon as the session is another one."""
+        while True:
+            session, since_ns = self.forwarder.session, self.now().boot_ns
+            while self.forwarder.session == session and self.now().boot_ns - since_ns < REPORT_SECONDS * 1e9:
+                await asyncio.sleep(POLL_SECONDS)
+            await connection.publish(self._state(online=True))
+
+    async def _say_goodbye(self, connection: Connection) -> None:
+        """Say offline ourselves: after a clean DISCONNECT the broker does not publish the Will."""
+        try:
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await connection.publish(self._state(online=False))
+        except (MqttError, TimeoutError):
+            return
+
+    def _state(self, *, online: bool) -> Message:
+        backlog = self.forwarder.backlog
+        session = backlog.session()
+        state = State(
+            online=online,
+            version=self.version,
+            session=session,
+            sequence=backlog.last() if session else None,
+            at=rfc3339(self.now().wall_ms),
+            health={name: ComponentHealth(ok=part.ok, reason=part.reason) for name, part in self._components().items()},
+            counters=backlog.tallies(),
+            audit_head=None,
+        )
+        return Message(self.topics.state, state.model_dump_json().encode(), "application/json", retain=True)
+
+    def _components(self) -> dict[str, Component]:
+        return components(self.forwarder.database)
+
+    def _report(self, *, ok: bool, reason: str | None) -> None:
+        """Write how the broker fares, and log it once for each change."""
+        before = self._components().get("broker")
+        if before is None or (before.ok, before.reason) != (ok, reason):
+            log.info("broker: %s", "connected" if ok else reason)
+        report(self.forwarder.database, "broker", Component(ok, reason, self.now().wall_ms))
+
+
+async def first_failure(*parts: Awaitable[Any]) -> None:
+    """Run the parts side by side until one fails, end the others, and raise that one's error."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part in parts:
+                group.create_task(_whole(part))
+    except* Exception as errors:  # noqa: BLE001  # whatever it is, the caller decides on the first of them
+        raise errors.exceptions[0] from None
+
+
+async def _whole(part: Awaitable[Any]) -> None:
+    await part

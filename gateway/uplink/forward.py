@@ -1,0 +1,159 @@
+"""Sending what waits, in order: read, decide once more, publish, record, go on.
+
+One message is in flight, so order holds. A row's number is recorded as published *before* it is published, so that
+whoever withdraws it later knows that it may have been seen. Nothing is kept in memory but a cursor: after a lost
+connection it starts again behind what is known to be delivered, and the same rows go out again, unchanged.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from sqlite3 import Connection as Database
+from typing import Literal
+
+from pydantic import ValidationError
+
+from gateway.core.consent import Denied, Ledger, Reason, decide
+from gateway.core.downlink import Receipt
+from gateway.core.sighting import Moment
+from gateway.store.backlog import Backlog, Row
+from gateway.store.progress import Progress, progress, record, refuse
+from gateway.uplink.mqtt import Connection, Message
+
+ONE = "application/cloudevents+json"
+MANY = "application/cloudevents-batch+json"
+POLL_SECONDS = 1.0
+"""How long a lost ring of the doorbell can go unnoticed."""
+RECEIPT_SECONDS = 30.0
+"""How long to wait for a receipt before publishing again; doubled each time, up to ten minutes."""
+RECEIPT_SECONDS_MAX = 600.0
+PASSING = frozenset({Reason.STALE, Reason.CLOCK})
+"""Refusals that pass by themselves."""
+
+
+@dataclass(slots=True)
+class Forwarder:
+    """Forwards one outbox. `bell` is set when there may be something to send; `ring` tells capture of progress."""
+
+    database: Database
+    backlog: Backlog
+    ledger: Ledger
+    topic: str
+    bell: asyncio.Event
+    ring: Callable[[], None]
+    now: Callable[[], Moment]
+    delivery: Literal["puback", "receipt"] = "puback"
+    batch: int = 500
+    batch_bytes: int = 65_536
+    session: str | None = None
+    progress: Progress = field(default_factory=Progress)
+    receipts_refused: int = 0
+    _cursor: int = 0
+    _recorded: Progress = field(default_factory=Progress)
+    _receipt_due_ns: int = 0
+    _receipt_seconds: float = RECEIPT_SECONDS
+
+    async def run(self, connection: Connection) -> None:
+        """Forward over this connection until it is lost or the task is cancelled. Raises MqttError."""
+        self._resume()
+        while True:
+            self.bell.clear()
+            if not await self._send_next(connection):
+                await self._pause()
+
+    def _resume(self) -> None:
+        """Take up a session behind what is known to be delivered."""
+        self.session = self.backlog.session()
+        self.progress = progress(self.database, self.session) if self.session else Progress()
+        self._recorded = self.progress
+        self._cursor = self.progress.delivered
+        self._expect_receipt()
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                await self.bell.wait()
+        except TimeoutError:
+            pass
+        if self.backlog.session() != self.session:
+            self._resume()
+        elif self._receipt_is_late():
+            self._cursor = self.progress.delivered
+            self._receipt_seconds = min(self._receipt_seconds * 2, RECEIPT_SECONDS_MAX)
+            self._expect_receipt()
+
+    async def _send_next(self, connection: Connection) -> bool:
+        """Send the next rows, one message; False when there is nothing to send now."""
+        rows = self._permitted(self.backlog.rows(self._cursor, self.batch, self.batch_bytes))
+        if not rows:
+            self._record()
+            return False
+        through = rows[-1].sequence
+        if through > self.progress.published:
+            self.progress = replace(self.progress, published=through)
+            self._record()
+        await connection.publish(_message(self.topic, rows))
+        self._cursor = through
+        if self.delivery == "puback":
+            self.progress = replace(self.progress, delivered=through)
+        return True
+
+    def _permitted(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return the rows up to the first whose subject may not be named now.
+
+        What can only be cured by waiting (a stale ledger, a clock not yet synced) waits; the rest capture withdraws.
+        """
+        denied = [(index, reason) for index, row in enumerate(rows) if (reason := self._denied(row)) is not None]
+        gone = [rows[index].sequence for index, reason in denied if reason not in PASSING]
+        if gone and self.session is not None:
+            refuse(self.database, self.session, gone)
+            self.ring()
+        return rows[: denied[0][0]] if denied else rows
+
+    def _denied(self, row: Row) -> Reason | None:
+        if row.handle is None:
+            return None
+        decision = decide(self.ledger, row.handle, row.purpose, self.now())
+        return decision.reason if isinstance(decision, Denied) else None
+
+    def _record(self) -> None:
+        """Commit how far it got and tell capture. A delivery is recorded together with the next publish, if there is one."""
+        if self.session is None or self.progress == self._recorded:
+            return
+        record(self.database, self.session, self.progress)
+        if self.progress.delivered > self._recorded.delivered:
+            self.ring()
+        self._recorded = self.progress
+
+    def receive_receipt(self, payload: bytes) -> None:
+        """Take the consumer's word that it has stored events; what cannot be its word is counted and ignored."""
+        try:
+            receipt = Receipt.model_validate_json(payload)
+        except ValidationError:
+            self.receipts_refused += 1
+            return
+        if receipt.session != self.session or receipt.through > self.progress.published:
+            self.receipts_refused += 1
+            return
+        if self.delivery == "receipt" and receipt.through > self.progress.delivered:
+            self._cursor = max(self._cursor, receipt.through)
+            self._receipt_seconds = RECEIPT_SECONDS
+            self.progress = replace(self.progress, delivered=receipt.through)
+            self._record()
+            self._expect_receipt()
+
+    def _expect_receipt(self) -> None:
+        self._receipt_due_ns = self.now().boot_ns + int(self._receipt_seconds * 1e9)
+
+    def _receipt_is_late(self) -> bool:
+        if self.delivery != "receipt" or self._cursor == self.progress.delivered:
+            self._expect_receipt()
+            return False
+        return self.now().boot_ns >= self._receipt_due_ns
+
+
+def _message(topic: str, rows: Sequence[Row]) -> Message:
+    """One event travels alone, several as a JSON array of the stored texts (CloudEvents 1.0, JSON batch format)."""
+    if len(rows) == 1:
+        return Message(topic, rows[0].event.encode(), ONE)
+    return Message(topic, f"[{','.join(row.event for row in rows)}]".encode(), MANY)
