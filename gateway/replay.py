@@ -41,6 +41,7 @@ class Replay:
     pace: Callable[[float], None]
     together: int = TOGETHER
     counts: Counter[str] = field(default_factory=Counter)
+    _saved: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> Counter[str]:
         """Play the recording and return what became of its sightings. Raises StoreError, ConfigError, OSError."""
@@ -65,17 +66,18 @@ class Replay:
             drafts += outcome.drafts
             since += 1
             if since >= self.together:
-                self._commit(outbox, drafts)
+                self._commit(path, outbox, drafts)
                 drafts, since = [], 0
-        self._commit(outbox, drafts)
+        self._commit(path, outbox, drafts)
 
-    def _commit(self, outbox: Outbox, drafts: list[Draft]) -> None:
+    def _commit(self, path: SightingPath, outbox: Outbox, drafts: list[Draft]) -> None:
+        denied = path.subjects.denied
         with transaction(outbox.connection):
             outbox.append(drafts)
-            outbox.tally(self.counts - self._saved(outbox))
-
-    def _saved(self, outbox: Outbox) -> Counter[str]:
-        return Counter(dict(outbox.connection.execute("SELECT name, count FROM tally")))
+            outbox.tally(self.counts - self._saved)
+            outbox.tally({f"denied:{reason}": number for reason, number in denied.items()})
+        denied.clear()
+        self._saved = self.counts.copy()
 
     def _outcomes(self, path: SightingPath) -> Iterator[Outcome]:
         for recorded in self._recorded():

@@ -54,15 +54,18 @@ def replay(  # noqa: PLR0913  # its options
             typer.echo(event)
         return
     dropped = {name.removeprefix("dropped:"): n for name, n in counts.items() if name.startswith("dropped:")}
+    denied = {name.removeprefix("denied:"): n for name, n in backlog.tallies().items() if name.startswith("denied:")}
     numbers = {name: counts[name] for name in ("sightings", "absorbed", "acted_on")}
     made = backlog.last()
     if json:
-        show_json({**numbers, "dropped": dropped, "appended": made, "state": str(own)})
+        show_json({**numbers, "dropped": dropped, "denied": denied, "appended": made, "state": str(own)})
         return
     typer.echo(
         f"{counts['sightings']} sightings: {counts['acted_on']} acted on, {counts['absorbed']} absorbed, "
         f"{sum(dropped.values())} dropped" + "".join(f", {n} {name}" for name, n in dropped.items())
     )
+    if denied:
+        typer.echo("without a subject: " + ", ".join(f"{n} {reason}" for reason, n in denied.items()))
     typer.echo(f"{made} events in {own}; to see them: touchpoint outbox export --state {own}")
 
 

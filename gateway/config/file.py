@@ -2,7 +2,6 @@
 
 import os
 import tomllib
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -72,17 +71,19 @@ def _syntax(message: str, text: str) -> tuple[str, int, int]:
 
 def _twice(path: Path, text: str, document: Mapping[str, Any]) -> list[Problem]:
     """Find readers of the same name, even where something else is wrong with them."""
-    readers = document.get("reader")
-    names = (
-        [each.get("name") if isinstance(each, dict) else None for each in readers] if isinstance(readers, list) else []
-    )
-    counts = Counter(name for name in names if isinstance(name, str))
-    lines = lines_of(text)
+    names, lines = _reader_names(document), lines_of(text)
     return [
-        Problem(str(path), line_of(lines, ("reader", at, "name")), "reader.name", "another reader has this name", None)
+        Problem(str(path), line_of(lines, ("reader", at, "name")), "reader.name", "another reader has this name")
         for at, name in enumerate(names)
-        if isinstance(name, str) and counts[name] > 1 and name in names[:at]
+        if name is not None and name in names[:at]
     ]
+
+
+def _reader_names(document: Mapping[str, Any]) -> list[str | None]:
+    readers = document.get("reader")
+    tables = readers if isinstance(readers, list) else []
+    names = [table.get("name") if isinstance(table, dict) else None for table in tables]
+    return [name if isinstance(name, str) else None for name in names]
 
 
 def password(settings: Settings) -> str | None:
@@ -92,15 +93,19 @@ def password(settings: Settings) -> str | None:
         return None
     path = secret_path(named)
     if path is None:
-        wrong_ = f"systemd gave this process no credential {named}"
-        raise ConfigError(
-            [Problem(str(settings.file), None, "mqtt.password_file", wrong_, "add LoadCredential= to the unit")]
+        raise _no_password(
+            settings, f"systemd gave this process no credential {named}", "add LoadCredential= to the unit"
         )
     try:
         return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or "it is not UTF-8 text"
-        raise ConfigError([Problem(str(settings.file), None, "mqtt.password_file", f"{path}: {why}")]) from None
+    except UnicodeDecodeError:
+        raise _no_password(settings, f"{path} is not UTF-8 text", None) from None
+    except OSError as error:
+        raise _no_password(settings, f"{path} cannot be read: {error.strerror}", None) from None
+
+
+def _no_password(settings: Settings, what: str, hint: str | None) -> ConfigError:
+    return ConfigError([Problem(str(settings.file), None, "mqtt.password_file", what, hint)])
 
 
 def not_yet(settings: Settings) -> list[Problem]:

@@ -5,6 +5,7 @@ parser of the standard library keeps positions.
 """
 
 import difflib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ def inner_model(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def toml(value: object) -> str:
-    """Write a value of the configuration as TOML."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int | float) else f'"{value}"'
+    """Write a value as TOML: a basic string is one of JSON."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(inner)}" for key, inner in value.items()) + " }"
+    return json.dumps(value if isinstance(value, bool | int | float) else str(value), ensure_ascii=False)

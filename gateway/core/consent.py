@@ -94,7 +94,10 @@ def decide(ledger: Ledger, handle: str, purpose: str | None, now: Moment) -> Gra
 
 
 def _latest_word(records: Sequence[Consent], purpose: str, now: Moment) -> Granted | Denied:
-    """Let the subject's latest act on this purpose decide; of two at the same instant, the withdrawal."""
+    """Let the subject's latest act on this purpose decide; of two at the same instant, the withdrawal.
+
+    What the ledger holds was said before this sighting, even if a clock that was set back has it later.
+    """
     if not records:
         return Denied(Reason.NO_CONSENT)
     last = max(records, key=lambda record: (record.since_ms, record.state not in VALID, record.revision))
@@ -102,6 +105,6 @@ def _latest_word(records: Sequence[Consent], purpose: str, now: Moment) -> Grant
         return Denied(Reason.WITHDRAWN)
     if last.state is ConsentState.EXPIRED or (last.expires_ms is not None and now.wall_ms >= last.expires_ms):
         return Denied(Reason.EXPIRED)
-    if last.state not in VALID or now.wall_ms < last.since_ms:
+    if last.state not in VALID:
         return Denied(Reason.NO_CONSENT)
     return Granted(last.record_id, last.revision, last.notice, purpose)

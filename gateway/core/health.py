@@ -14,7 +14,6 @@ The rules, for each beacon (the touchpoint that it marks):
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from gateway.core.presence import NOT_AVAILABLE
 from gateway.core.sighting import Telemetry
 
 SECOND_NS: Final = 1_000_000_000
@@ -22,6 +21,8 @@ FIRST_NS: Final = 10 * SECOND_NS
 DAILY_NS: Final = 24 * 3600 * SECOND_NS
 SILENT_NS: Final = 15 * 60 * SECOND_NS
 MOVED_NS: Final = 60 * SECOND_NS
+NOT_AVAILABLE: Final = frozenset({127, -127, 0})
+"""RSSI values that carry no measurement, as in `gateway.core.presence`."""
 LOW_MV: Final = 2500
 WELL_MV: Final = 2600
 ADDRESSES: Final = 256

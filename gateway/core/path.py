@@ -94,7 +94,7 @@ class Path:
         return _acted(self._interaction(reader, draft.place_of(reader, self.registry), None, identifier, now, "direct"))
 
     def _touched(self, reader: Reader, known: Known, now: Moment) -> Outcome:
-        """A touchpoint was tapped or scanned: by whoever presented a token here a moment ago, if anyone did."""
+        """Credit a touchpoint's tap or scan to whoever presented a token here a moment ago, if anyone did."""
         if not known.touchpoint.valid_at(now.wall_ms):
             return NOT_VALID
         if known.touchpoint.kind == "visit-end":
@@ -118,7 +118,7 @@ class Path:
         return draft.interaction(reader, place, answer, named, now, test=self.training)
 
     def _heard(self, reader: Reader, advertisement: Advertisement, now: Moment) -> Outcome:
-        """A beacon was heard: a customer's, the store's own, or (nearly always) nobody's that we know."""
+        """Take in what a beacon sent: a customer's, the store's own, or (nearly always) nobody's that we know."""
         heard = decode.advertisement(advertisement)
         if heard is None:
             return UNKNOWN
@@ -163,13 +163,11 @@ class Path:
             self._announced.pop(stay, None)
 
     def _moved(self, reader: Reader | None, change: Change[Stay], now: Moment) -> tuple[Draft, ...]:
-        """A customer's beacon came or left. A stay is announced with consent only, and ends as what it began as."""
+        """Tell that a customer's beacon came or left: with consent only, and a stay ends as what it began as."""
         if isinstance(change, Came):
             epoch = self.subjects.epoch(now)
-            if reader is None or epoch is None:
-                return ()
             named = self.subjects.name(change.key[1], EventType.APPEARED, "direct", now, epoch)
-            if named is None:
+            if reader is None or epoch is None or named is None:
                 return ()
             self._announced[change.key] = (reader, epoch)
             return (draft.presence(reader, None, named, now, test=self.training),)

@@ -119,5 +119,5 @@ def split(text: str, *, feedback: bool) -> tuple[Identifier, str | None]:
     kind, _, value = text.partition(":")
     if feedback and "#" in value:
         value, _, answer = value.rpartition("#")
-        return Identifier(kind, value), answer
+        return Identifier(kind, value), answer or None
     return Identifier(kind, value), None

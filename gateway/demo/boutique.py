@@ -141,7 +141,8 @@ class Boutique:
 
     def secrets(self) -> list[Secret]:
         """Return every raw identifier of the day, customers' and strangers'."""
-        people = (self.anna, self.ben, self.david, self.clara, self.erik, *self.passersby)
+        customers = (self.anna, self.ben, self.david)
+        people: list[Customer | BeaconCustomer | Passerby] = [*customers, self.clara, self.erik, *self.passersby]
         return [
             *(secret for person in people for secret in person.secrets()),
             ("the address of the store's beacon", self.beacon),

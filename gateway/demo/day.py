@@ -114,7 +114,7 @@ def _store_beacon(shop: Boutique, random: Random, end: float) -> Iterator[Step]:
 
 
 def _walk_by(passerby: Passerby, random: Random, end: float) -> Iterator[Step]:
-    """A phone is heard for a while, and changes its address on the way."""
+    """Yield what a phone sends that comes into earshot for a while and changes its address on the way."""
     start = random.uniform(0, end * 0.7)
     stop = min(end, start + random.uniform(0.1, 0.4) * end)
     for at in _every(0.3, start, stop):

@@ -33,7 +33,7 @@ def eddystone_tlm(battery_mv: int, temperature_c: float, advertisements: int, up
 
 
 def private_address(random: Random) -> bytes:
-    """Return a resolvable private address, as phones use: its first two bits are 01 (Core 5.4, Vol 6, Part B, 1.3.2)."""
+    """Return a resolvable private address, as phones use: it begins with the bits 01 (Core 5.4, Vol 6, B, 1.3.2)."""
     first, *rest = random.randbytes(6)
     return bytes([first & 0x3F | 0x40, *rest])
 

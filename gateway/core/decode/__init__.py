@@ -12,12 +12,14 @@ GS1_SYMBOLOGIES = frozenset({"]C1", "]d2", "]e0", "]Q3", "]J1"})
 GTIN_SYMBOLOGIES = frozenset({"]E0", "]E4", "]I1", None})
 """Of symbols whose digits are a GTIN: EAN/UPC, EAN-8, ITF-14; and scanners that send no identifier."""
 
+_BLANK = " \t\r\n"
+
 
 def advertisement(ad: Advertisement) -> Beacon | Telemetry | None:
     """Decode an advertisement: the beacon that sent it, what it says of itself, or None for anything else."""
     frame = ad.service.get(eddystone.SERVICE)
-    if frame is not None:
-        return eddystone.decode(frame)
+    if frame is not None and (said := eddystone.decode(frame)) is not None:
+        return said
     for company, data in ad.manufacturer.items():
         found = (ibeacon.decode(data) if company == ibeacon.COMPANY else None) or altbeacon.decode(data)
         if found is not None:
@@ -39,7 +41,7 @@ def tag(tag: Tag) -> tuple[Identifier, ...]:
 
 def scan(scan: Scan) -> tuple[Identifier, ...]:
     """Return what a scan may be known as, the most specific first; () for what no printed code should hold."""
-    text = scan.text.strip(" \t\r\n")
+    text = scan.text.strip(_BLANK)
     if not text or len(text) > link.LONGEST:
         return ()
     if scan.symbology in GS1_SYMBOLOGIES:
@@ -56,7 +58,9 @@ def _link(text: str) -> tuple[Identifier, ...]:
 
 
 def _text(text: str) -> tuple[Identifier, ...]:
-    return (Identifier("text", text),) if text.isprintable() and len(text) <= link.LONGEST else ()
+    """Return the text without the blanks around it, so that a tag and a printed code with the same text are one."""
+    bare = text.strip(_BLANK)
+    return (Identifier("text", bare),) if bare and bare.isprintable() and len(bare) <= link.LONGEST else ()
 
 
 __all__ = ["Beacon", "advertisement", "scan", "tag"]

@@ -1,5 +1,6 @@
-"""GS1 identification in links, element strings and plain barcodes, as one identifier: `gs1:/01/{GTIN-14}[/22/…][/10/…][/21/…]`.
+"""GS1 identification in links, element strings and plain barcodes, as one identifier.
 
+`gs1:/01/{GTIN-14}[/22/{variant}][/10/{lot}][/21/{serial}]`
 Sources: GS1 Digital Link Standard, URI Syntax 1.2 (grammar of section 4); GS1 General Specifications, section 7.8
 (element strings), 7.9 (check digit) and figure 7.8.5-2 (predefined lengths).
 """
@@ -40,14 +41,15 @@ def from_link(url: str) -> tuple[Identifier, ...]:
     A serial is also an instance of its GTIN, as GS1 resolvers have it, so less specific identifiers follow.
     """
     steps = url.partition("://")[2].partition("?")[0].split("/")[1:]
-    # The stem before /01/ is the brand's own; the last /01/ begins the identification.
+    # The stem before /01/ is the brand's own; the last /01/ that leaves whole pairs begins the identification.
     starts = [at for at, step in enumerate(steps) if step == GTIN and (len(steps) - at) % 2 == 0]
-    for at in starts:
-        pairs = list(zip(steps[at::2], steps[at + 1 :: 2], strict=True))
-        keys = [key for key, _ in pairs[1:]]
-        if keys == [key for key in QUALIFIERS if key in keys]:
-            return _identifiers(pairs[0][1], {key: _unquoted(value) for key, value in pairs[1:]})
-    return ()
+    if not starts:
+        return ()
+    (_, gtin), *qualifiers = zip(steps[starts[-1] :: 2], steps[starts[-1] + 1 :: 2], strict=True)
+    keys = [key for key, _ in qualifiers]
+    if keys != [key for key in QUALIFIERS if key in keys]:
+        return ()
+    return _identifiers(gtin, {key: _unquoted(value) for key, value in qualifiers})
 
 
 def from_elements(text: str) -> tuple[Identifier, ...]:

@@ -8,7 +8,10 @@ server's business.
 import re
 
 LONGEST = 2048
-_URL = re.compile(r"(https?)://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::([0-9]{1,5}))?([/?][!-~]*)?", re.IGNORECASE)
+_URL = re.compile(
+    r"(https?)://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::([0-9]{1,5}))?([/?][!-~]*)?",
+    re.ASCII | re.IGNORECASE,  # without ASCII, U+017F counts as an s and U+212A as a k
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 

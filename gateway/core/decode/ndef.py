@@ -53,7 +53,7 @@ def first(message: bytes, depth: int = 1) -> Uri | Text | None:
 
 
 def records(message: bytes) -> list[Record] | None:
-    """Split a message into its records; None if it does not end where its last record does, or is chunked."""
+    """Split a message into its records; None if it is torn or chunked. What follows its end is padding."""
     read, at = [], 0
     while at < len(message):
         parsed = _record(message, at)

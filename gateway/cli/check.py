@@ -1,0 +1,88 @@
+"""`touchpoint check`: whether the gateway would start with this configuration, and what to look at before."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from gateway.cli.command import Config, Json, show_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.config import Problem, Settings
+
+
+def check(config: Config = None, *, json: Json = False) -> None:
+    """Check the configuration and the key ring, without touching a device or the network.
+
+    Every problem is named with its file, line and key; the exit status is then 78. Warnings are no reason not to start.
+    """
+    from gateway.config import EXIT_CONFIG, find
+
+    path = find(config)
+    good, warnings, problems = _checked(path)
+    if json:
+        show_json(_answer(path, warnings, problems))
+    else:
+        _show(good, warnings, problems)
+    if problems:
+        raise typer.Exit(EXIT_CONFIG)
+
+
+def _checked(path: "Path") -> tuple[list[str], list[str], list["Problem"]]:
+    """Return what is good, what to look at, and what is wrong."""
+    from gateway.config import ConfigError, load, not_yet, warnings
+
+    try:
+        settings = load(path)
+    except ConfigError as error:
+        return [], [], error.problems
+    secrets_good, secrets_missing, secrets_wrong = _secrets(settings)
+    wrong = [*not_yet(settings), *secrets_wrong]
+    return [_summary(path, settings), *secrets_good], [*warnings(settings), *secrets_missing], wrong
+
+
+def _summary(path: "Path", settings: "Settings") -> str:
+    gateway, mqtt = settings.gateway, settings.mqtt
+    return (
+        f"{path}: gateway {gateway.tenant}/{gateway.site}/{gateway.id}, {len(settings.readers)} readers,"
+        f" broker {mqtt.host}:{mqtt.port}"
+    )
+
+
+def _secrets(settings: "Settings") -> tuple[list[str], list[str], list["Problem"]]:
+    """Look at the key ring and the broker's password, as `_checked` returns it."""
+    from gateway.config import ConfigError, password
+    from gateway.keys import key_ring
+
+    good, missing, wrong = [], [], []
+    try:
+        ring = key_ring(settings)
+    except ConfigError as error:
+        wrong += error.problems
+    else:
+        if ring is None:
+            missing.append(f"pseudonym: no key ring at {settings.pseudonym.keys}, so no event names a subject")
+        else:
+            good.append(f"{settings.pseudonym.path}: key ring with {', '.join(epoch.id for epoch in ring.epochs)}")
+    try:
+        password(settings)
+    except ConfigError as error:
+        wrong += error.problems
+    return good, missing, wrong
+
+
+def _show(good: list[str], warnings: list[str], problems: list["Problem"]) -> None:
+    for text in good:
+        typer.echo(f"ok       {text}")
+    for text in warnings:
+        typer.echo(f"warning  {text}")
+    for problem in problems:
+        typer.echo(str(problem), err=True)
+
+
+def _answer(path: "Path", warnings: list[str], problems: list["Problem"]) -> dict[str, object]:
+    from dataclasses import asdict
+
+    shown = [asdict(problem) for problem in problems]
+    return {"file": str(path), "ok": not problems, "warnings": warnings, "problems": shown}
