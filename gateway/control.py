@@ -56,9 +56,9 @@ class _Bell(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def doorbell(runtime: Path, half: str) -> AsyncIterator[asyncio.Event]:
-    """Hang up the doorbell of a half; the event is set by each ring."""
-    path, heard = bell_path(runtime, half), asyncio.Event()
+async def doorbell(runtime: Path, half: str, heard: asyncio.Event | None = None) -> AsyncIterator[asyncio.Event]:
+    """Hang up the doorbell of a half, whose lock is held; the event is set by each ring."""
+    path, heard = bell_path(runtime, half), heard or asyncio.Event()
     with _bound(path, socket.SOCK_DGRAM) as bell:
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Bell(heard), sock=bell)
         try:

@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Any, Never, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -43,21 +43,17 @@ def demo(
 
 
 def _played(seconds: float, seed: int, *, json: bool) -> "Report":
-    from gateway.demo.broker import BrokerError
-    from gateway.demo.daemon import GatewayError
+    from gateway.demo import DemoError
     from gateway.demo.show import Silent, screen
     from gateway.demo.stage import play
-    from gateway.demo.witness import WitnessError
 
-    problem: BaseException | None = None
     try:
         with nullcontext(Silent()) if json else screen() as show:
             return asyncio.run(_until_interrupted(play(show, seconds, seed)))
-    except* (BrokerError, GatewayError, WitnessError) as errors:
-        problem = errors
-    except* asyncio.CancelledError:
+    except DemoError as error:
+        fail(str(error))
+    except asyncio.CancelledError:
         raise typer.Exit(INTERRUPTED) from None
-    _fail_with(problem)
 
 
 async def _until_interrupted(work: Coroutine[Any, Any, T]) -> T:
@@ -72,12 +68,6 @@ async def _until_interrupted(work: Coroutine[Any, Any, T]) -> T:
     for number in SIGNALS:
         loop.add_signal_handler(number, stop)
     return await working
-
-
-def _fail_with(errors: BaseException | None) -> Never:
-    while isinstance(errors, BaseExceptionGroup):
-        errors = errors.exceptions[0]
-    fail(str(errors))
 
 
 def _conclude(report: "Report") -> None:

@@ -86,10 +86,8 @@ def _print(settings: "Settings", found: dict[str, Any], problems: list[str]) -> 
         f" + acted on {counters.get('acted_on', 0)} + dropped {sum(dropped.values())}"
         + (f" ({', '.join(f'{name} {n}' for name, n in dropped.items())})" if dropped else "")
     )
-    typer.echo(
-        f"  events {counters.get('appended', 0)} = delivered {counters.get('delivered', 0)}"
-        f" + withdrawn {counters.get('withdrawn', 0)} + evicted {counters.get('evicted', 0)} + waiting {found['waiting']}"
-    )
+    gone = " + ".join(f"{name} {counters.get(name, 0)}" for name in ("delivered", "withdrawn", "evicted"))
+    typer.echo(f"  events {counters.get('appended', 0)} = {gone} + waiting {found['waiting']}")
     for problem in problems:
         typer.echo(f"! {problem}")
 

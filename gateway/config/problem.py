@@ -23,7 +23,7 @@ EXIT_CONFIG = 78
 
 _HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]")
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"'\s-]+?)\s*=")
-_SECRETS = ("pass", "secret", "token")
+_SECRETS = ("password", "passphrase", "secret")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ def problems(file: str, text: str, model: type[BaseModel], error: ValidationErro
     found = [
         Problem(file, line_of(lines, each["loc"]), key_of(each["loc"]), _wrong(each), _hint(model, each))
         for each in error.errors(include_input=False, include_url=False)
+        if each["type"] != "default_factory_not_called"  # follows from another
     ]
     return sorted(found, key=lambda problem: problem.line or 0)
 
@@ -133,11 +134,11 @@ def _nearest(model: type[BaseModel], place: Place) -> str | None:
     """Say which key was meant: one of nearly this name in the table, or one of this name in another table."""
     *outer, key = place
     around = model_at(model, tuple(outer))
+    if any(word in str(key).lower() for word in _SECRETS):
+        return "secrets never stand in this file: name the file that holds the password with mqtt.password_file"
     near = difflib.get_close_matches(str(key), names(around) if around else (), n=1)
     if near:
         return f"did you mean {key_of((*outer, near[0]))}?"
-    if any(part in str(key).lower() for part in _SECRETS):
-        return "secrets never stand in this file: name a file with mqtt.password_file"
     tables = [table for table, field in _fields(model).items() if (inner := inner_model(field)) and key in names(inner)]
     return f"it belongs in [{tables[0]}]" if tables else None
 

@@ -11,10 +11,10 @@ SOCKET_PATH = 107
 ENOUGH_BITS = 128
 """What a token needs at random, so that nobody can undo its hash by trying all."""
 _BITS_A_DIGIT = 4
-_DIGITS = {"ibeacon": 40, "altbeacon": 40, "eddystone-uid": 32, "eddystone-eid": 16}
-"""Hexadecimal digits of a whole identifier."""
-_BITS_AT_MOST = {"ibeacon": 32, "nfc-uid": 56, "text": 0}
-"""ibeacon: major and minor, for the UUID is the fleet's. nfc-uid: seven bytes. text: nobody knows."""
+_DIGITS = {"ibeacon": 40, "altbeacon": 40, "eddystone-uid": 32, "eddystone-eid": 16, "nfc-uid": 14}
+"""Hexadecimal digits of a whole identifier; a UID mostly has seven bytes."""
+_MAJOR_AND_MINOR_BITS = 32
+"""All that differs between the iBeacons of a fleet."""
 
 
 def is_name(value: str) -> bool:
@@ -34,8 +34,8 @@ def prefix_fault(kind: str | None, prefix: str) -> tuple[str, str] | None:
     """Say why no identifier of this kind begins so, or too many do, and what would be right; None if it is fine."""
     if kind == "link" and (link.canonical(prefix) != prefix or prefix.count("/") < 3):  # noqa: PLR2004  # https://host/
         return "is not a link in canonical text with a path", 'for example prefix = "https://id.acme.example/m/"'
-    if kind in {*_DIGITS, "nfc-uid"} and not re.fullmatch("[0-9a-f/-]*", prefix):
-        return "is not lower-case hexadecimal", "write it as touchpoint status shows such identifiers"
+    if kind in _DIGITS and not re.fullmatch("[0-9a-f/-]*", prefix):
+        return "is not lower-case hexadecimal", "for example 04a1b2"
     return None
 
 
@@ -45,6 +45,4 @@ def bearer_bits(kind: str, prefix: str, token_bits: int) -> int:
         return token_bits
     fixed = len(re.sub("[^0-9a-f]", "", prefix))
     free = max(0, _DIGITS.get(kind, 0) - fixed) * _BITS_A_DIGIT
-    return (
-        min(free, _BITS_AT_MOST[kind]) if kind in _DIGITS and kind in _BITS_AT_MOST else _BITS_AT_MOST.get(kind, free)
-    )
+    return min(free, _MAJOR_AND_MINOR_BITS) if kind == "ibeacon" else free

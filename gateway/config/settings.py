@@ -51,7 +51,7 @@ def _file_or_credential(value: str, info: ValidationInfo) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 File = Annotated[Path, BeforeValidator(_beside)]
 FileOrCredential = Annotated[str, AfterValidator(_file_or_credential)]
-Label = Annotated[str, Field(min_length=1, max_length=256)]
+Label = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class _Table(BaseModel):

@@ -75,7 +75,7 @@ class Path:
                 return self._heard(reader, advertisement, now)
             case Tag() as tag:
                 return self._presented(reader, decode.tag(tag), now)
-            case Scan() as scan:
+            case scan:
                 return self._presented(reader, decode.scan(scan), now)
 
     def _presented(self, reader: Reader, candidates: tuple[Identifier, ...], now: Moment) -> Outcome:

@@ -2,9 +2,9 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.capture import Capture
 from gateway.clock import Clock, boot_id
@@ -24,13 +24,17 @@ from gateway.log import log
 from gateway.sources.scanner import ScannerSource
 from gateway.sources.simulated import SimulatedSource
 from gateway.sources.source import Source, SourceStatus
-from gateway.store.database import only_one, open_writer, transaction
+from gateway.store.database import HeldError, only_one, open_writer, transaction
 from gateway.store.ledger import StoreLedger
 from gateway.store.outbox import Outbox
 from gateway.store.progress import Followed
 from gateway.store.schema import CAPTURE
 from gateway.store.touchpoints import load
 from gateway.store.writer import Writer
+
+Result = TypeVar("Result")
+HELD_SECONDS = 2.0
+"""How long to wait for the lock of the half: commands hold it for a moment."""
 
 
 def registry(settings: Settings, touchpoints: Sequence[Touchpoint], number: int) -> Registry:
@@ -69,8 +73,8 @@ def open_outbox(settings: Settings, clock: Clock, followed: Followed) -> Outbox:
 
 
 @asynccontextmanager
-async def open_capture(settings: Settings, bell: asyncio.Event) -> AsyncIterator[Capture]:
-    """Hold the capture half's lock and store. Raises StoreError, ConfigError."""
+async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
+    """Hold the capture half's lock and store. Raises HeldError, StoreError, ConfigError."""
     ring = key_ring(settings)
     clock, followed = Clock(settings.clock.source), Followed(settings.gateway.state)
     ledger, ringer = StoreLedger(settings.gateway.state), Ringer(bell_path(settings.gateway.sockets, "uplink"))
@@ -81,17 +85,16 @@ async def open_capture(settings: Settings, bell: asyncio.Event) -> AsyncIterator
         writer = await stack.enter_async_context(Writer(lambda: open_outbox(settings, clock, followed)))
         number, touchpoints = await writer.commit(lambda outbox: load(outbox.connection))
         path = sighting_path(settings, registry(settings, touchpoints, number), ring, ledger)
-        yield Capture(path, writer, clock, followed, bell, ringer)
+        yield Capture(path, writer, clock, followed, asyncio.Event(), ringer)
 
 
 async def capture(settings: Settings) -> None:
     """Run the capture half until cancelled."""
     gateway = settings.gateway
     async with AsyncExitStack() as stack:
-        bell = await stack.enter_async_context(doorbell(gateway.sockets, "capture"))
-        half = await stack.enter_async_context(open_capture(settings, bell))
-        desk = Desk(half, settings, lambda touchpoints, number: registry(settings, touchpoints, number))
-        await stack.enter_async_context(serve(gateway.sockets, desk.handlers(), gateway.group))
+        half = await _once_free(lambda: stack.enter_async_context(open_capture(settings)))
+        await stack.enter_async_context(doorbell(gateway.sockets, "capture", half.bell))
+        await stack.enter_async_context(serve(gateway.sockets, desk(half, settings).handlers(), gateway.group))
         if half.path.subjects.ring is None:
             log.warning("no key ring at %s: no subject is named in any event", settings.pseudonym.keys)
         log.info("capture: session %s, %d readers", half.writer.outbox.session, len(settings.readers))
@@ -118,9 +121,30 @@ async def ask_desk(settings: Settings, request: Mapping[str, Any], tell: Tell) -
 
     Raises RequestError, StoreError, ConfigError.
     """
-    try:
-        return await ask(settings.gateway.sockets, request, tell)
-    except NobodyListensError:
-        async with open_capture(settings, asyncio.Event()) as half:
-            desk = Desk(half, settings, lambda touchpoints, number: registry(settings, touchpoints, number))
-            return await desk.handlers()[request["ask"]](request, tell)
+
+    async def answer() -> Answer:
+        try:
+            return await ask(settings.gateway.sockets, request, tell)
+        except NobodyListensError:
+            async with open_capture(settings) as half:
+                return await desk(half, settings).handlers()[request["ask"]](request, tell)
+
+    return await _once_free(answer)
+
+
+async def _once_free(work: Callable[[], Awaitable[Result]]) -> Result:
+    """Do the work; while another process holds the half for a moment (a command, a daemon that starts), try again."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + HELD_SECONDS
+    while True:
+        try:
+            return await work()
+        except HeldError:
+            if loop.time() >= until:
+                raise
+            await asyncio.sleep(HELD_SECONDS / 40)
+
+
+def desk(half: Capture, settings: Settings) -> Desk:
+    """Build the desk at which staff ask the capture half."""
+    return Desk(half, settings, lambda touchpoints, number: registry(settings, touchpoints, number))

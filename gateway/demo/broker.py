@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.demo import DemoError
+
 if TYPE_CHECKING:
     from iotcore import Broker
 
@@ -52,7 +54,7 @@ dynamic_filters = true
 """Without a file of its own, iotcore drops connections at messages of 42 kB."""
 
 
-class BrokerError(Exception):
+class BrokerError(DemoError):
     """No broker could be started; the text says what to do."""
 
 

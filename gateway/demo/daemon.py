@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.control import Answer, NobodyListensError, RequestError, ask
+from gateway.demo import DemoError
 from gateway.demo.installation import Installation
 from gateway.demo.report import Numbers, numbers
 from gateway.store.backlog import Backlog
@@ -19,7 +20,7 @@ STOP_SECONDS = 5.0
 POLL_SECONDS = 0.05
 
 
-class GatewayError(Exception):
+class GatewayError(DemoError):
     """The gateway did not do what it should; the text says what, with the end of its log."""
 
 

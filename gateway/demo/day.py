@@ -36,13 +36,18 @@ class Step:
 QR, GS1_QR = "]Q1", "]Q3"
 OVERSIZED = 2_500
 """Characters: more than a scanner's line may hold."""
+OUTAGE = 0.48
+"""When the line is unplugged, as a part of the time."""
+LONGEST_OUTAGE = 6.0
+"""Seconds: well below the ten after which the gateway gives an attempt to connect up."""
 LAST = 0.92
 """When the store closes, as a part of the time: what is under way then still arrives."""
 
 
 def day(shop: Boutique, random: Random, seconds: float) -> list[Step]:
     """Return the steps of the day in order. The same shop, random numbers and length make the same day."""
-    steps = [*_story(shop, seconds), *_outage(shop, seconds), *_background(shop, random, seconds)]
+    outage = _outage(shop, OUTAGE * seconds, min(0.24 * seconds, LONGEST_OUTAGE))
+    steps = [*_story(shop, seconds), *outage, *_background(shop, random, seconds)]
     return sorted(steps, key=lambda step: step.at)
 
 
@@ -73,21 +78,21 @@ def _story(shop: Boutique, seconds: float) -> Iterator[Step]:
     yield Step(LAST * seconds, "The store closes.")
 
 
-def _outage(shop: Boutique, seconds: float) -> Iterator[Step]:
+def _outage(shop: Boutique, begins: float, length: float) -> Iterator[Step]:
     """Yield what happens while the line is unplugged, one customer's change of mind included."""
     scenes: list[tuple[float, str, str, Payload]] = [
-        (0.52, "Ben shows his code again.", SCANNER, Scan(shop.ben.token, QR)),
-        (0.55, "Ben scans page 12 of the catalogue.", SCANNER, Scan(place.CATALOGUE, QR)),
-        (0.58, "A visitor taps the window display.", WINDOW, shop.tag(place.WINDOW_DISPLAY)),
-        (0.61, "Anna taps her card at the counter.", COUNTER, shop.anna.tag),
-        (0.68, "Ben shows his code once more: from now on he is nobody.", SCANNER, Scan(shop.ben.token, QR)),
+        (0.17, "Ben shows his code again.", SCANNER, Scan(shop.ben.token, QR)),
+        (0.29, "Ben scans page 12 of the catalogue.", SCANNER, Scan(place.CATALOGUE, QR)),
+        (0.42, "A visitor taps the window display.", WINDOW, shop.tag(place.WINDOW_DISPLAY)),
+        (0.54, "Anna taps her card at the counter.", COUNTER, shop.anna.tag),
+        (0.83, "Ben shows his code once more: from now on he is nobody.", SCANNER, Scan(shop.ben.token, QR)),
     ]
-    yield Step(0.48 * seconds, "Somebody pulls the network plug. The store goes on.", act=Act.UNPLUG)
+    yield Step(begins, "Somebody pulls the network plug. The store goes on.", act=Act.UNPLUG)
     for part, says, reader, payload in scenes:
-        yield Step(part * seconds, says, Sighting(reader, payload))
+        yield Step(begins + part * length, says, Sighting(reader, payload))
     says = "Ben withdraws his consent: what waits about him must never leave."
-    yield Step(0.65 * seconds, says, act=Act.WITHDRAW, token=shop.ben.token)
-    yield Step(0.72 * seconds, "The plug is back. What waited leaves now.", act=Act.PLUG)
+    yield Step(begins + 0.71 * length, says, act=Act.WITHDRAW, token=shop.ben.token)
+    yield Step(begins + length, "The plug is back. What waited leaves now.", act=Act.PLUG)
 
 
 def _background(shop: Boutique, random: Random, seconds: float) -> Iterator[Step]:

@@ -19,9 +19,10 @@ def unchanged(chunk: bytes) -> bytes:
 class Line:
     """Relays `port` to the broker's port while the context is open.
 
-    Unplugged, connections break and new ones get no answer until the line is plugged in again: a short outage costs
-    the gateway one attempt. `tamper` makes what arrives at the broker of each piece that the gateway sends, so that a
-    test can spoil the line.
+    Unplugged, connections break and new ones get no answer until the line is plugged in again: an outage of less than
+    the gateway's patience (10 s) costs it one attempt.
+
+    `tamper` makes what arrives at the broker of each piece that the gateway sends, so that a test can spoil the line.
     """
 
     def __init__(self, broker_port: int, tamper: Callable[[bytes], bytes] = unchanged) -> None:

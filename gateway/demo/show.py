@@ -11,14 +11,16 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from gateway.demo.boutique import REGISTRY
+from gateway.demo.boutique import REGISTRY, SALON
 from gateway.demo.day import Act, Step
 from gateway.demo.report import Arrived, Numbers, Report
 from gateway.demo.witness import Event
 
-LINES = 12
-"""How many of the latest lines each panel shows."""
-NAMES = {row.split(",")[0]: row.split(",")[2] for row in REGISTRY.splitlines()[1:]}
+WIDE = 110
+"""Columns from which on the two panels stand side by side; below each other otherwise."""
+LINES, FEW_LINES = 12, 6
+"""How many of the latest lines each panel shows: side by side, and below each other (24 rows)."""
+NAMES = {SALON: "the salon", **{row.split(",")[0]: row.split(",")[2] for row in REGISTRY.splitlines()[1:]}}
 VERBS = {
     "touchpoint.tap.v1": "tap of",
     "touchpoint.scan.v1": "scan of",
@@ -116,14 +118,20 @@ class Screen:
         self._centre.extend(Text(words(event), style="green" if named(event) else "") for event in new)
 
     def _draw(self) -> RenderableType:
-        panels = Table.grid(expand=True)
-        panels.add_column(ratio=1)
-        panels.add_column(ratio=1)
-        panels.add_row(
-            Panel(_block(self._store), title="In the store", height=LINES + 2),
-            Panel(_block(self._centre), title="What arrives at the centre", height=LINES + 2),
-        )
-        return Group(Text(self._title, style="dim"), panels, self._line(), self._counters())
+        return Group(Text(self._title, style="dim"), self._panels(), self._line(), self._counters())
+
+    def _panels(self) -> RenderableType:
+        wide = self._live.console.width >= WIDE
+        size = LINES if wide else FEW_LINES
+        store = _panel("In the store", self._store, size)
+        centre = _panel("What arrives at the centre", self._centre, size)
+        if not wide:
+            return Group(store, centre)
+        side_by_side = Table.grid(expand=True)
+        side_by_side.add_column(ratio=1)
+        side_by_side.add_column(ratio=1)
+        side_by_side.add_row(store, centre)
+        return side_by_side
 
     def _line(self) -> Text:
         if self._plugged:
@@ -140,8 +148,9 @@ class Screen:
         )
 
 
-def _block(lines: deque[Text]) -> Text:
-    return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
+def _panel(title: str, lines: deque[Text], size: int) -> Panel:
+    text = Text("\n", no_wrap=True, overflow="ellipsis").join(list(lines)[-size:])
+    return Panel(text, title=title, height=size + 2)
 
 
 def opening(broker: str, seconds: float, seed: int) -> str:
@@ -153,7 +162,7 @@ def words(event: Event) -> str:
     """Say what an event tells the brand, and about whom."""
     data = event["data"]
     if event["type"] == "touchpoint.gap.v1":
-        return f"(an event was {data['reason']}: only its number is left)"
+        return f"{data['reason']}: an event of which only the number is left"
     where = data["touchpoint"]["id"] if "touchpoint" in data else data["zone"]
     extra = f": {data['value']}" if "value" in data else ""
     extra += f" after {data['dwell']:.0f} s" if "dwell" in data else ""
@@ -168,7 +177,7 @@ def named(event: Event) -> bool:
 def _who(event: Event) -> str:
     if event["type"] == "touchpoint.beacon-health.v1":
         return ""
-    return f", by {event['data']['subject']['pseudonym'][:16]}..." if named(event) else ", by nobody in particular"
+    return f", by {event['data']['subject']['pseudonym'][:16]}..." if named(event) else ", by somebody"
 
 
 def summary(report: Report) -> Table:
@@ -181,7 +190,8 @@ def summary(report: Report) -> Table:
     table.add_column()
     for number, meaning in _rows(n, a):
         table.add_row(number, meaning)
-    table.add_row(str(len(report.found)), "raw identifiers found in files and on the line; a planted one was found")
+    proof = "every one that was planted was found" if report.search_proven else "planted ones were NOT found"
+    table.add_row(str(len(report.found)), f"raw identifiers found in files and on the line ({proof})")
     return table
 
 

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from gateway.demo import subscriber
+from gateway.demo import DemoError, subscriber
 from gateway.demo.boutique import SITE, TENANT
 from gateway.demo.report import Arrived
 
@@ -24,7 +24,7 @@ Event = Mapping[str, Any]
 Arrival = Callable[["Arrived", Sequence[Event]], None]
 
 
-class WitnessError(Exception):
+class WitnessError(DemoError):
     """The subscriber could not count."""
 
 

@@ -32,6 +32,10 @@ class Migrations(Protocol):
         ...
 
 
+class HeldError(StoreError):
+    """Another process holds the lock of this half."""
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """What a file must look like."""
@@ -148,7 +152,7 @@ def data_version(connection: sqlite3.Connection) -> int:
 
 @contextmanager
 def only_one(directory: Path, half: str) -> Iterator[None]:
-    """Hold the lock of one half on a state directory. Raises StoreError when another process holds it."""
+    """Hold the lock of one half on a state directory. Raises HeldError when another process has it."""
     path = directory / f"{half}.lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
@@ -166,7 +170,7 @@ def _lock(descriptor: int, path: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "?"
-        raise StoreError(
+        raise HeldError(
             "use",
             path.parent,
             f"a {path.stem} half is already running on it (process {holder})",

@@ -13,6 +13,8 @@ from gateway.store.schema import CAPTURE
 
 _FIND = """SELECT consent.record_id, revision, state, since_ms, expires_ms, record
            FROM consent_handle JOIN consent USING (record_id) WHERE handle = ?"""
+_PUT = """INSERT OR REPLACE INTO consent (record_id, revision, state, since_ms, expires_ms, record)
+          VALUES (?, ?, ?, ?, ?, ?)"""
 REMEMBERED = 1_000
 
 
@@ -79,7 +81,7 @@ def _consent(row: tuple[str, int, str, int, int | None, str]) -> Consent:
 def put(connection: sqlite3.Connection, record: ConsentRecord, *, since_ms: int, expires_ms: int | None) -> None:
     """Write a record and its handles; a newer revision replaces an older one."""
     connection.execute(
-        "INSERT OR REPLACE INTO consent (record_id, revision, state, since_ms, expires_ms, record) VALUES (?, ?, ?, ?, ?, ?)",
+        _PUT,
         (record.record_id, record.revision, record.state, since_ms, expires_ms, record.model_dump_json()),
     )
     connection.executemany(

@@ -15,6 +15,8 @@ WAITING, WITHDRAWN, EVICTED = 0, 1, 2
 
 _INSERT = """INSERT INTO outbox (sequence, retention, handle, purpose, boot, boot_ns, wall_ms, quality, event)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_OF_HANDLES = """SELECT sequence, wall_ms FROM outbox INDEXED BY outbox_handle
+                 WHERE handle IN (SELECT value FROM json_each(?))"""
 _REWRITE = "UPDATE outbox SET event = ?, fate = ?, handle = NULL, purpose = NULL WHERE sequence = ?"
 _TALLY = "INSERT INTO tally (name, count) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET count = count + excluded.count"
 
@@ -72,10 +74,7 @@ class Outbox:
 
     def withdraw(self, handles: Collection[str]) -> list[int]:
         """Turn every row of these handles into a gap and return the sequences."""
-        rows = self.connection.execute(
-            "SELECT sequence, wall_ms FROM outbox INDEXED BY outbox_handle WHERE handle IN (SELECT value FROM json_each(?))",
-            (json.dumps(sorted(handles)),),
-        ).fetchall()
+        rows = self.connection.execute(_OF_HANDLES, (json.dumps(sorted(handles)),)).fetchall()
         return self._withdraw(sorted(rows))
 
     def withdraw_sequences(self, sequences: Collection[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""How far each session was sent and delivered, and how the uplink fares: `uplink.db`, for its one writer and readers."""
+"""How far each session was sent and delivered, and how the uplink fares: `uplink.db`."""
 
 import sqlite3
 from collections.abc import Collection

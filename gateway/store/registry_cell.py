@@ -19,24 +19,37 @@ MOST_IDENTIFIERS = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 _MILLISECOND = timedelta(milliseconds=1)
+_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_NUMBER = r"/(0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _SHAPES = {
-    "ibeacon": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/(0|[1-9][0-9]{0,4})){2}",
-    "altbeacon": r"[0-9a-f]{40}",
-    "eddystone-uid": r"[0-9a-f]{20}/[0-9a-f]{12}",
-    "eddystone-eid": r"[0-9a-f]{16}",
-    "nfc-uid": r"([0-9a-f]{2}){4,10}",
-    "sun": r"[0-9a-f]{14}",
+    "ibeacon": (_UUID + _NUMBER * 2, "UUID/major/minor, in lower case"),
+    "altbeacon": (r"[0-9a-f]{40}", "40 hexadecimal digits, in lower case"),
+    "eddystone-uid": (r"[0-9a-f]{20}/[0-9a-f]{12}", "20 and, after a slash, 12 hexadecimal digits, in lower case"),
+    "eddystone-eid": (r"[0-9a-f]{16}", "16 hexadecimal digits, in lower case"),
+    "nfc-uid": (r"([0-9a-f]{2}){4,10}", "4 to 10 bytes of two hexadecimal digits, in lower case"),
+    "sun": (r"[0-9a-f]{14}", "14 hexadecimal digits, in lower case"),
 }
-_RIGHT: Mapping[str, tuple[Callable[[str], object], str]] = {
-    **{kind: (re.compile(shape).fullmatch, "in lower-case hexadecimal") for kind, shape in _SHAPES.items()},
-    "gs1": (
-        lambda value: gs1.from_link("https://-" + value)[:1] == (Identifier("gs1", value),),
-        "as /01/ and 14 digits",
-    ),
-    "link": (lambda value: link.canonical(value) == value, "with scheme and host in lower case, without #"),
-    "text": (lambda value: value.isprintable() and value == value.strip() and len(value) <= link.LONGEST, "printable"),
+
+
+def _is_gs1(value: str) -> bool:
+    return gs1.from_link("https://-" + value)[:1] == (Identifier("gs1", value),)
+
+
+def _is_link(value: str) -> bool:
+    return link.canonical(value) == value
+
+
+def _is_text(value: str) -> bool:
+    return value.isprintable() and value == value.strip() and len(value) <= link.LONGEST
+
+
+_CANONICAL: Mapping[str, tuple[Callable[[str], object], str]] = {
+    **{kind: (re.compile(shape).fullmatch, words) for kind, (shape, words) in _SHAPES.items()},
+    "gs1": (_is_gs1, "/01/ and a GTIN of 14 digits, then /22/, /10/, /21/ in this order"),
+    "link": (_is_link, "http(s)://, scheme and host in lower case, without #"),
+    "text": (_is_text, "printable characters, spaces as %20"),
 }
-"""Of each kind: whether a value is canonical, so that a reading can equal it, and how to say that it must be."""
+"""Of each kind: whether a value is canonical, so that a reading can equal it, and how it is written."""
 
 
 def name(text: str) -> str:
@@ -143,10 +156,12 @@ def _identifier(word: str, *, feedback: bool) -> str | ValueError:
         return ValueError("of a feedback point ends with # and the answer that it stands for")
     kind, _, value = body.partition(":")
     value = unquote(value) if kind == "text" else value
-    if kind not in _RIGHT:
-        return ValueError(f"begins with a kind and a colon, the kind one of {', '.join(_RIGHT)}")
-    canonical, shape = _RIGHT[kind]
-    return f"{kind}:{value}{mark}{answer}" if value and canonical(value) else ValueError(f"a {kind} is written {shape}")
+    if kind not in _CANONICAL:
+        return ValueError(f"begins with a kind and a colon, the kind one of {', '.join(_CANONICAL)}")
+    canonical, words = _CANONICAL[kind]
+    return (
+        f"{kind}:{value}{mark}{answer}" if value and canonical(value) else ValueError(f"{kind}: is written as {words}")
+    )
 
 
 def _written(text: str, *, feedback: bool) -> str:

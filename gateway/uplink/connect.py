@@ -5,6 +5,7 @@ says offline itself. Full jitter keeps hundreds of gateways from returning in st
 """
 
 import asyncio
+import contextlib
 import random
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -17,7 +18,7 @@ from gateway.core.sighting import Moment
 from gateway.log import log
 from gateway.store.database import StoreError
 from gateway.store.progress import Component, components, report
-from gateway.uplink.forward import POLL_SECONDS, Forwarder
+from gateway.uplink.forward import Forwarder
 from gateway.uplink.mqtt import Broker, Connection, Message, MqttError, connect
 
 BACKOFF_SECONDS = 1.0
@@ -94,9 +95,10 @@ class Uplink:
     async def _report_on(self, connection: Connection) -> None:
         """Publish the state now and then, and as soon as the session is another one."""
         while True:
-            session, since_ns = self.forwarder.session, self.now().boot_ns
-            while self.forwarder.session == session and self.now().boot_ns - since_ns < REPORT_SECONDS * 1e9:
-                await asyncio.sleep(POLL_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPORT_SECONDS):
+                    await self.forwarder.resumed.wait()
+            self.forwarder.resumed.clear()
             await connection.publish(self._state(online=True))
 
     async def _say_goodbye(self, connection: Connection) -> None:

@@ -46,6 +46,8 @@ class Forwarder:
     batch: int = 500
     batch_bytes: int = 65_536
     session: str | None = None
+    resumed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when another session is taken up while connected."""
     progress: Progress = field(default_factory=Progress)
     receipts_refused: int = 0
     _cursor: int = 0
@@ -77,6 +79,7 @@ class Forwarder:
             pass
         if self.backlog.session() != self.session:
             self._resume()
+            self.resumed.set()
         elif self._receipt_is_late():
             self._cursor = self.progress.delivered
             self._receipt_seconds = min(self._receipt_seconds * 2, RECEIPT_SECONDS_MAX)
@@ -117,7 +120,7 @@ class Forwarder:
         return decision.reason if isinstance(decision, Denied) else None
 
     def _record(self) -> None:
-        """Commit how far it got and tell capture. A delivery is recorded together with the next publish, if there is one."""
+        """Commit how far it got and tell capture; a delivery together with the next publish, if there is one."""
         if self.session is None or self.progress == self._recorded:
             return
         record(self.database, self.session, self.progress)

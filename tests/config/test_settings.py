@@ -69,7 +69,7 @@ def test_socket_path_too_long(load: Load) -> None:
     """A socket path over the kernel's limit is found before the daemon fails on it."""
     gateway = 'tenant = "acme"\nsite = "zrh-1"\nid = "gw-1"\nstate = "/{}"'
     fits = gateway.format("x" * (107 - len("//control.sock")))
-    assert load("", gateway=fits).gateway.sockets
+    assert load("", gateway=fits).gateway.runtime is None
     key, wrong, hint = problem_of(load, "", gateway=gateway.format("x" * (108 - len("//control.sock"))))
     assert (key, hint) == ("gateway.runtime", 'set a short one: runtime = "/run/touchpoint"')
     assert "108 bytes" in wrong

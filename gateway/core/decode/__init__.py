@@ -35,7 +35,7 @@ def tag(tag: Tag) -> tuple[Identifier, ...]:
             return (*_link(text), *by_uid)
         case ndef.Text(text):
             return (*_text(text), *by_uid)
-        case None:
+        case _:
             return by_uid
 
 
