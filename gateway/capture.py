@@ -18,9 +18,12 @@ from gateway.core.path import Fate, Outcome, Path
 from gateway.core.sighting import Sighting
 from gateway.log import log
 from gateway.sources.source import Source, SourceStatus
-from gateway.store.database import StoreError, forget_deleted
+from gateway.store.ballast import Ballast
+from gateway.store.database import StoreError, forget_deleted, is_corrupt
 from gateway.store.outbox import Outbox
 from gateway.store.progress import Followed
+from gateway.store.recovery import mark, suspect
+from gateway.store.schema import CAPTURE
 from gateway.store.writer import Writer
 
 PATIENCE_SECONDS = 1.0
@@ -43,11 +46,13 @@ class Capture:
     followed: Followed
     bell: asyncio.Event
     ring: Ringer
+    ballast: Ballast
     readers: dict[str, SourceStatus] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     """Since this process started: sightings, absorbed, acted_on, `dropped:{reason}`."""
     _unsaved: Counter[str] = field(default_factory=Counter)
     _trimmed: int = 0
+    _last_failure: str = ""
     _borrowed: dict[str, asyncio.Future[Sighting]] = field(default_factory=dict, repr=False)
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNCOMMITTED))
@@ -107,7 +112,7 @@ class Capture:
         try:
             await self.append(outcome.drafts)
         except (sqlite3.Error, StoreError) as error:
-            log.error("capture.db: %s: an event was not accepted", error)
+            self._failed(error, "an event was not accepted")
             outcome = Outcome(Fate.DROPPED, "store")
         self.count(outcome)
         return outcome
@@ -196,7 +201,7 @@ class Capture:
         try:
             await self.append(drafts)
         except (sqlite3.Error, StoreError) as error:
-            log.error("capture.db: %s: %d events were not accepted", error, len(drafts))
+            self._failed(error, f"{len(drafts)} events were not accepted")
 
     async def _watch_uplink(self) -> None:
         """Trim what is delivered and withdraw what the uplink refused: at its ring, or after a second without one."""
@@ -205,8 +210,9 @@ class Capture:
             try:
                 if self.followed.changed():
                     await self._catch_up()
+                self._look_for_suspicion()
             except (sqlite3.Error, StoreError) as error:
-                log.error("uplink.db: %s", error)
+                self._failed(error, "trimming waits")
 
     async def _rung(self) -> None:
         try:
@@ -220,7 +226,7 @@ class Capture:
         session = self.writer.outbox.session
         delivered, refused = self.followed.progress(session).delivered, self.followed.refused(session)
         if refused:
-            await self.writer.commit(lambda outbox: outbox.withdraw_sequences(refused))
+            await self.writer.commit(lambda outbox: outbox.set_aside(refused))
             self.ring()
         if delivered > self._trimmed:
             await self.writer.commit(lambda outbox: outbox.trim(delivered), patience=PATIENCE_SECONDS)
@@ -228,6 +234,7 @@ class Capture:
 
     async def _save_counters(self) -> None:
         while True:
+            await asyncio.to_thread(self.ballast.restore)
             await asyncio.sleep(SAVE_SECONDS)
             await self.save()
 
@@ -240,7 +247,29 @@ class Capture:
             await self.writer.commit(lambda outbox: outbox.tally(counts), patience=0.0)
         except (sqlite3.Error, StoreError) as error:
             self._unsaved.update(counts)
-            log.error("capture.db: %s: counters were not written", error)
+            self._failed(error, "counters were not written")
+
+    def _failed(self, error: sqlite3.Error | StoreError, what: str) -> None:
+        """Log that the store failed, once for each change; a damaged file ends this half, and the next start mends it."""
+        if is_corrupt(error):
+            mark(self.followed.directory, CAPTURE.file)
+            raise StoreError(
+                "use", self.followed.directory / CAPTURE.file, str(error), "It is looked through at the next start"
+            )
+        if str(error) != self._last_failure:
+            self._last_failure = str(error)
+            log.error("capture.db: %s: %s", error, what)
+
+    def _look_for_suspicion(self) -> None:
+        """End this half if the uplink has found the outbox damaged."""
+        marked = suspect(self.followed.directory, CAPTURE.file)
+        if marked.exists():
+            raise StoreError(
+                "use",
+                marked.parent / CAPTURE.file,
+                "the uplink cannot read it",
+                "It is looked through at the next start",
+            )
 
 
 def patient(drafts: Iterable[Draft]) -> bool:

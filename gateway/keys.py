@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from gateway.config import ConfigError, Problem, Settings
 from gateway.core.pseudonym import KeyRing
 
 ROOT_OCTETS = 32
+_QUARTER = re.compile(r"(2[0-9]{3})Q([1-4])")
 
 
 class KeyFileError(Exception):
@@ -57,7 +59,7 @@ def read_root(path: Path) -> bytes:
         root = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (OSError, ValueError) as error:
         raise KeyFileError(f"cannot read the root key {path}: {_why(error)}") from None
-    if len(root) != ROOT_OCTETS:
+    if len(root) != ROOT_OCTETS or _text(root) != text:  # base64 decoding skips what is not of its alphabet
         raise KeyFileError(f"{path} is not a root key: it must hold {ROOT_OCTETS} bytes in base64url")
     return root
 
@@ -83,12 +85,10 @@ def write_secret(path: Path, text: str) -> None:
 
 def quarter(epoch: str) -> tuple[str, int, int]:
     """Return the epoch `2026Q4` with its first and its end millisecond (UTC). Raises ValueError."""
-    try:
-        year, number = int(epoch[:4]), int(epoch[5:])
-    except ValueError:
-        year, number = 0, 0
-    if len(epoch) != 6 or epoch[4] != "Q" or number not in {1, 2, 3, 4} or not 2000 <= year < 9999:  # noqa: PLR2004  # its shape
+    found = _QUARTER.fullmatch(epoch)
+    if found is None:
         raise ValueError(f"{epoch} is not a quarter like 2026Q4")
+    year, number = int(found[1]), int(found[2])
     return epoch, _start(year, number), _start(year + number // 4, number % 4 + 1)
 
 

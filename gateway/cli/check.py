@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from gateway.cli.command import Config, Json, show_json
+from gateway.cli.command import Config, Json, failures_explained, show_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,8 @@ def check(config: Config = None, *, json: Json = False) -> None:
     from gateway.config import EXIT_CONFIG, find
 
     path = find(config)
-    good, warnings, problems = _checked(path)
+    with failures_explained():
+        good, warnings, problems = _checked(path)
     if json:
         show_json(_answer(path, warnings, problems))
     else:

@@ -90,4 +90,4 @@ def every_event(backlog: "Backlog") -> "Iterator[str]":
     after = 0
     while rows := backlog.rows(after, PAGE, 1 << 30):
         yield from (row.event for row in rows)
-        after = rows[-1].sequence
+        after = rows[-1].through

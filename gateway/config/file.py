@@ -38,7 +38,7 @@ def load(path: Path) -> Settings:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         hint = f"start from config/gateway.toml, or name the file with --config or {VARIABLE}"
         raise _unreadable(path, "there is no such file", hint) from None

@@ -22,7 +22,18 @@ EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h."""
 
 _HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]")
+_OF_KEY = "[key]"
+"""What pydantic adds to the place when the key of a mapping is wrong."""
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"'\s-]+?)\s*=")
+_SAID = {
+    "missing": "is missing",
+    "extra_forbidden": "unknown key",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "tuple_type": "must be tables, each begun with [[{key}]]",
+    "is_instance_of": "must be a path in quotation marks",
+}
+"""What pydantic calls by names of Python, in words of TOML."""
 _SECRETS = ("password", "passphrase", "secret")
 
 
@@ -84,7 +95,7 @@ def line_of(lines: Mapping[Place, int], place: Place) -> int | None:
 
 def key_of(place: Place) -> str:
     """Return how people call a place: `reader.kind`, for the line says which reader."""
-    return ".".join(part for part in place if isinstance(part, str))
+    return ".".join(part for part in place if isinstance(part, str) and part != _OF_KEY)
 
 
 def _places(text: str) -> Iterator[tuple[int, Place]]:
@@ -106,17 +117,11 @@ def _names(dotted: str) -> Place:
 
 
 def _wrong(error: ErrorDetails) -> str:
-    match error["type"]:
-        case "missing":
-            return "is missing"
-        case "extra_forbidden":
-            return "unknown key"
-        case "value_error":
-            return str(error["ctx"]["error"])
-        case "model_type" | "model_attributes_type":
-            return "must be a table"
-        case _:
-            return re.sub("^(Input|String|Value|Tuple) should", "must", error["msg"])
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] in _SAID:
+        return _SAID[error["type"]].format(key=error["loc"][-1])
+    return re.sub("^(Input|String|Value) should", "must", error["msg"])
 
 
 def _hint(model: type[BaseModel], error: ErrorDetails) -> str | None:

@@ -39,8 +39,8 @@ def _beside(value: object, info: ValidationInfo) -> object:
     """Take a relative path from the directory of the configuration file."""
     if not isinstance(value, str):
         return value
-    if not value:
-        raise ValueError("must not be empty")
+    if not value or "\0" in value:
+        raise ValueError("must be a path")
     return (info.context or {}).get("directory", Path()) / value
 
 

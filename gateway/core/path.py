@@ -20,7 +20,7 @@ from gateway.core.health import HealthReport, StoreBeacons
 from gateway.core.presence import Came, Change, Presence
 from gateway.core.pseudonym import Epoch
 from gateway.core.registry import Bearer, Known, Registry
-from gateway.core.sighting import Advertisement, Identifier, Moment, Scan, Sighting, Tag, Telemetry
+from gateway.core.sighting import Advertisement, Identifier, Moment, Sighting, Tag, Telemetry
 from gateway.core.subject import Subjects
 from gateway.core.visit import Debounce, Visits
 

@@ -7,11 +7,13 @@ derivation, so that pseudonyms of two purposes, epochs or sites cannot be joined
 
 import hmac
 import json
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from types import NoneType
 from typing import Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -23,6 +25,8 @@ KEY_OCTETS = 32
 SHORT_OCTETS = 16
 """Handles, pseudonyms and proofs are the first 128 bits of their MAC."""
 VERSION = 1
+_EPOCH_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+"""What can stand between the dots of a pseudonym."""
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -76,7 +80,7 @@ class KeyRing:
         """Read a ring from the text of its file. Raises ValueError: it names the field and never shows its content."""
         try:
             ring = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError("it is not JSON") from None
         if _field(ring, "version", int) != VERSION:
             raise ValueError(f"version: this gateway reads version {VERSION}")
@@ -135,18 +139,25 @@ def _encode(octets: bytes) -> str:
 
 
 def _epoch(epoch: object) -> Epoch:
-    until = _field(epoch, "until", str | None)
+    until = _field(epoch, "until", str, NoneType)
     return Epoch(
-        id=_field(epoch, "id", str),
+        id=_epoch_id(_field(epoch, "id", str)),
         key=_key(epoch, "key"),
         from_ms=_read(_field(epoch, "from", str), "from"),
         until_ms=None if until is None else _read(until, "until"),
     )
 
 
-def _field(value: object, name: str, kind: Any) -> Any:  # noqa: ANN401  # JSON
-    if not isinstance(value, dict) or not isinstance(value.get(name), kind):
-        raise ValueError(f"{name}: missing, or not of the expected kind")  # noqa: TRY004  # the text is at fault
+def _epoch_id(text: str) -> str:
+    if not _EPOCH_ID.fullmatch(text):
+        raise ValueError("id: must be 1 to 32 letters, digits, '_' or '-'")
+    return text
+
+
+def _field(value: object, name: str, *kinds: type) -> Any:  # noqa: ANN401  # JSON
+    # By exact type: to isinstance, true is the integer 1.
+    if not isinstance(value, dict) or name not in value or type(value[name]) not in kinds:
+        raise ValueError(f"{name}: missing, or not of the expected kind")
     return value[name]
 
 
@@ -156,7 +167,7 @@ def _key(value: object, name: str) -> bytes:
         key = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:
         key = b""
-    if len(key) != KEY_OCTETS:
+    if len(key) != KEY_OCTETS or _encode(key) != text:  # base64 decoding skips what is not of its alphabet
         raise ValueError(f"{name}: not {KEY_OCTETS} bytes in base64url")
     return key
 

@@ -1,6 +1,7 @@
 """The capture half: devices and keys, no network."""
 
 import asyncio
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -24,15 +25,19 @@ from gateway.log import log
 from gateway.sources.scanner import ScannerSource
 from gateway.sources.simulated import SimulatedSource
 from gateway.sources.source import Source, SourceStatus
+from gateway.store.ballast import Ballast
 from gateway.store.database import HeldError, only_one, open_writer, transaction
 from gateway.store.ledger import StoreLedger
 from gateway.store.outbox import Outbox
 from gateway.store.progress import Followed
+from gateway.store.recovery import open_whole, set_aside, take_over
 from gateway.store.schema import CAPTURE
 from gateway.store.touchpoints import load
 from gateway.store.writer import Writer
 
 Result = TypeVar("Result")
+PAGE = 4096
+"""SQLite's default page size, octets."""
 HELD_SECONDS = 2.0
 """How long to wait for the lock of the half: commands hold it for a moment."""
 
@@ -60,16 +65,37 @@ def sighting_path(settings: Settings, known: Registry, ring: KeyRing | None, led
 
 
 def open_outbox(settings: Settings, clock: Clock, followed: Followed) -> Outbox:
-    """Open `capture.db` for writing; a new session opens with a gap that names the one before. Raises StoreError."""
-    connection = open_writer(settings.gateway.state, CAPTURE)
+    """Open `capture.db` for writing; a new session opens with a gap that names the one before. Raises StoreError.
+
+    A damaged file, or one that has gone back behind what was sent from it, is set aside first.
+    """
+    state, now = settings.gateway.state, clock.now()
+    connection, kept = open_whole(state, CAPTURE, now.wall_ms)
+    if kept is None and (sequence := _lost(connection, followed)):
+        connection.close()
+        log.error("capture.db: sequence %d was sent from it, and it does not know of it: older than it was", sequence)
+        kept = set_aside(state, CAPTURE.file, now.wall_ms)
+        connection = open_writer(state, CAPTURE)
+    if kept is not None:
+        taken = take_over(connection, kept)
+        log.error("capture.db: set aside as %s; taken over: %s", kept.name, taken or "nothing")
     outbox = Outbox(connection, settings.gateway.topics.source, boot_id())
-    now = clock.now()
+    outbox.limit_pages = settings.gateway.limit_mb * 1024 * 1024 // PAGE
+    outbox.published = lambda: followed.progress(outbox.session).published
     with transaction(connection):
         if outbox.open(uuid.uuid4().hex, now.wall_ms) and (previous := followed.previous()) is not None:
             session, sequence = previous
             data = gap("new-session", previous=Previous(session=session, sequence=sequence or None))
             outbox.append([Draft(EventType.GAP, now, data, None, None)])
     return outbox
+
+
+def _lost(connection: sqlite3.Connection, followed: Followed) -> int | None:
+    """Return what the uplink published last, if the outbox does not know that it ever had it."""
+    row = connection.execute("SELECT id FROM session").fetchone()
+    last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+    published = followed.progress(row[0]).published if row else 0
+    return published if published > (last[0] if last else 0) else None
 
 
 @asynccontextmanager
@@ -82,10 +108,13 @@ async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
         stack.enter_context(only_one(settings.gateway.state, "capture"))
         for each in (followed, ledger, ringer):
             stack.enter_context(closing(each))
-        writer = await stack.enter_async_context(Writer(lambda: open_outbox(settings, clock, followed)))
+        ballast = Ballast(settings.gateway.state / "ballast")
+        seen_by_writer = stack.enter_context(closing(Followed(settings.gateway.state)))
+        opening = Writer(lambda: open_outbox(settings, clock, seen_by_writer), ballast.drop)
+        writer = await stack.enter_async_context(opening)
         number, touchpoints = await writer.commit(lambda outbox: load(outbox.connection))
         path = sighting_path(settings, registry(settings, touchpoints, number), ring, ledger)
-        yield Capture(path, writer, clock, followed, asyncio.Event(), ringer)
+        yield Capture(path, writer, clock, followed, asyncio.Event(), ringer, ballast)
 
 
 async def capture(settings: Settings) -> None:

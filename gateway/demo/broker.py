@@ -29,7 +29,9 @@ MOSQUITTO = """listener {port} {host}
 allow_anonymous true
 persistence false
 max_queued_messages 0
+log_dest stderr
 """
+MOSQUITTO_RUNS = " running"
 
 RUMQTTD = """id = 0
 
@@ -154,19 +156,19 @@ async def start_mosquitto(directory: Path, port: int) -> RunningBroker:
             start_new_session=True,
         )
     try:
-        await _listening(process, port, log)
+        await _listening(process, log)
     except BaseException:
         await _stop(process)
         raise
     return RunningBroker("mosquitto", port, lambda: _stop(process))
 
 
-async def _listening(process: asyncio.subprocess.Process, port: int, log: Path) -> None:
-    """Wait until the process accepts connections."""
+async def _listening(process: asyncio.subprocess.Process, log: Path) -> None:
+    """Wait until mosquitto says that it runs; that something listens on the port would not prove that it does."""
     try:
         async with asyncio.timeout(START_SECONDS):
             while process.returncode is None:
-                if await accepts(port):
+                if MOSQUITTO_RUNS in _said(log):
                     return
                 await asyncio.sleep(0.01)
     except TimeoutError:
@@ -175,20 +177,14 @@ async def _listening(process: asyncio.subprocess.Process, port: int, log: Path) 
 
 
 def _why_it_ended(log: Path) -> Exception:
-    said = log.read_text(encoding="utf-8", errors="replace").strip()
+    said = _said(log)
     if "in use" in said:
         return PortTakenError()
     return BrokerError(f"mosquitto ended at once: {said or 'it said nothing'}")
 
 
-async def accepts(port: int) -> bool:
-    """Tell whether something listens on this port."""
-    try:
-        _, writer = await asyncio.open_connection(HOST, port)
-    except OSError:
-        return False
-    writer.close()
-    return True
+def _said(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace").strip()
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -89,6 +89,7 @@ class Screen:
         self._numbers, self._arrived = Numbers(), Arrived()
         self._title = "starting ..."
         self._plugged = True
+        self._console = console
         self._live = Live(console=console, refresh_per_second=10, get_renderable=self._draw)
 
     def __enter__(self) -> Self:
@@ -121,7 +122,7 @@ class Screen:
         return Group(Text(self._title, style="dim"), self._panels(), self._line(), self._counters())
 
     def _panels(self) -> RenderableType:
-        wide = self._live.console.width >= WIDE
+        wide = self._console.width >= WIDE
         size = LINES if wide else FEW_LINES
         store = _panel("In the store", self._store, size)
         centre = _panel("What arrives at the centre", self._centre, size)

@@ -24,6 +24,8 @@ LOOK_SECONDS = 0.25
 PATIENCE_SECONDS = 5.0
 """How long to wait at the end for what is under way; it takes a second when all is well."""
 POLL_SECONDS = 0.05
+DEEPEST = 60
+"""Characters of a directory in which the path of a socket still has room."""
 
 
 class Show(Protocol):
@@ -40,6 +42,11 @@ class Show(Protocol):
 
     def arrived(self, arrived: Arrived, new: Sequence[Event]) -> None:
         """Show what has come to the centre."""
+
+
+def room() -> str | None:
+    """Return where the temporary directory may lie: in /tmp when the user's own is too deep for sockets (unix(7))."""
+    return None if len(tempfile.gettempdir()) <= DEEPEST else "/tmp"  # noqa: S108  # a random directory in it
 
 
 def nothing(directory: Path) -> None:
@@ -60,13 +67,19 @@ class Stage:
     shown: int = 0
 
     async def play(self, steps: list[Step]) -> None:
-        """Play the day, then wait until the gateway has dealt with all of it."""
+        """Play the day, wait until the gateway has dealt with all of it, and show the numbers meanwhile."""
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(self._look())
+            await self._act(steps)
+            await self._settled()
+            looking.cancel()
+
+    async def _act(self, steps: list[Step]) -> None:
         clock = asyncio.get_running_loop().time
         opened = clock()
         for step in steps:
             await asyncio.sleep(opened + step.at - clock())
             await self._do(step)
-        await self._settled()
 
     async def _do(self, step: Step) -> None:
         if step.says is not None:
@@ -104,8 +117,7 @@ class Stage:
         numbers = self.daemon.numbers()
         return numbers.waiting == 0 and self.witness.arrived.received >= numbers.delivered
 
-    async def look(self) -> None:
-        """Show the numbers, again and again."""
+    async def _look(self) -> None:
         while True:
             self.show.counted(self.daemon.numbers())
             await asyncio.sleep(LOOK_SECONDS)
@@ -140,7 +152,7 @@ async def _play(
     random = Random(seed)  # noqa: S311  # the same seed makes the same day; tokens of nobody
     shop = boutique(random)
     steps = day(shop, random, seconds)
-    with tempfile.TemporaryDirectory(prefix="touchpoint-demo-") as name, devices(Path(name)) as plugged:
+    with tempfile.TemporaryDirectory(prefix="touchpoint-demo-", dir=room()) as name, devices(Path(name)) as plugged:
         directory = Path(name)
         async with (
             broker(directory) as running,
@@ -156,9 +168,7 @@ async def _play(
                 await gateway.open_store(REGISTRY, shop.consenting())
                 stage = Stage(show, line, plugged, gateway, watching, evidence)
                 show.opened(running.name, seconds, seed)
-                looking = tasks.create_task(stage.look())
                 await stage.play(steps)
-                looking.cancel()
                 intrude(installation.state)
                 await asyncio.to_thread(evidence.search_files)
             await asyncio.to_thread(evidence.search_all)

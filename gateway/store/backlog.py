@@ -12,12 +12,17 @@ from gateway.store.schema import CAPTURE
 COUNTED = 100_000
 """Rows are counted up to here; beyond, counting would cost more than knowing."""
 
+_NEXT = """SELECT sequence, coalesce(through, sequence), event, handle, purpose FROM outbox
+           WHERE sequence > ? ORDER BY sequence LIMIT ?"""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """An event that waits, and under what its subject's consent is looked up again."""
 
     sequence: int
+    through: int
+    """The last sequence that it stands for: its own, unless it is a gap that others were folded into."""
     event: str = field(repr=False)
     handle: str | None = field(repr=False)
     purpose: str | None
@@ -60,9 +65,8 @@ class Backlog:
             return []
         taken: list[Row] = []
         size = 2
-        statement = "SELECT sequence, event, handle, purpose FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?"
-        for row in connection.execute(statement, (after, limit)):
-            size += len(row[1].encode()) + 1
+        for row in connection.execute(_NEXT, (after, limit)):
+            size += len(row[2].encode()) + 1
             if taken and size > octets:
                 break
             taken.append(Row(*row))

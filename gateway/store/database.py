@@ -32,6 +32,10 @@ class Migrations(Protocol):
         ...
 
 
+class CorruptError(StoreError):
+    """The file is damaged, or no database at all."""
+
+
 class HeldError(StoreError):
     """Another process holds the lock of this half."""
 
@@ -184,13 +188,29 @@ def _lock(descriptor: int, path: Path) -> None:
 def explain(error: sqlite3.Error, tried: str, path: Path) -> StoreError:
     """Turn SQLite's error into one that says what to do. Never carries the text of a statement or a row."""
     wrong = str(error)
-    if (isinstance(error, sqlite3.DatabaseError) and "malformed" in wrong) or "not a database" in wrong:
-        return StoreError(tried, path, wrong, "Move the file away; the gateway starts a new one")
-    if "full" in wrong:
+    if is_corrupt(error):
+        return CorruptError(tried, path, wrong, "Move the file away; the gateway starts a new one")
+    if is_full(error):
         return StoreError(tried, path, wrong, "Free some space on that disk")
     if "locked" in wrong:
         return StoreError(tried, path, wrong, "Another program holds it: close it and try again")
     return StoreError(tried, path, wrong, access_hint(path.parent))
+
+
+def is_corrupt(error: BaseException) -> bool:
+    """Tell whether an error of SQLite means a damaged file (SQLITE_CORRUPT, SQLITE_NOTADB)."""
+    return _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether an error of SQLite means that the disk, or what the file may use of it, is full (SQLITE_FULL)."""
+    return _code(error) == sqlite3.SQLITE_FULL
+
+
+def _code(error: BaseException) -> int | None:
+    """Return the primary result code of an error of SQLite."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 def access_hint(directory: Path) -> str:

@@ -6,17 +6,20 @@ trimmed by range, so that what an operation costs does not depend on how many ro
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.core.event import Draft, EventType, encode, gap, retention
+from gateway.core.event import Draft, EventType, GapReason, encode, gap, retention
+from gateway.store.eviction import EVICTED, Eviction
 
-WAITING, WITHDRAWN, EVICTED = 0, 1, 2
+WITHDRAWN = 1
 
 _INSERT = """INSERT INTO outbox (sequence, retention, handle, purpose, boot, boot_ns, wall_ms, quality, event)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _OF_HANDLES = """SELECT sequence, wall_ms FROM outbox INDEXED BY outbox_handle
                  WHERE handle IN (SELECT value FROM json_each(?))"""
+_OF_SEQUENCES = """SELECT sequence, wall_ms FROM outbox
+                   WHERE fate = 0 AND sequence IN (SELECT value FROM json_each(?)) ORDER BY sequence"""
 _REWRITE = "UPDATE outbox SET event = ?, fate = ?, handle = NULL, purpose = NULL WHERE sequence = ?"
 _TALLY = "INSERT INTO tally (name, count) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET count = count + excluded.count"
 
@@ -28,8 +31,13 @@ class Outbox:
     connection: sqlite3.Connection
     source: str
     boot: str
+    limit_pages: int | None = None
+    """How many pages of the file may be in use before the least worthy events go."""
+    published: Callable[[], int] = lambda: 0
+    """How far the uplink may have published: what is published is never evicted."""
     session: str = ""
     _last: int = 0
+    _eviction: Eviction | None = None
 
     def open(self, new_session: str, now_ms: int) -> bool:
         """Take up the session of this file, or begin `new_session` in an empty one. True when it is new."""
@@ -38,6 +46,7 @@ class Outbox:
         if row is None:
             self.connection.execute("INSERT INTO session (id, opened_ms) VALUES (?, ?)", (new_session, now_ms))
         self.resume()
+        self._eviction = Eviction(self.connection, self.source, self.session)
         return row is None
 
     def resume(self) -> None:
@@ -51,13 +60,30 @@ class Outbox:
         return self._last
 
     def append(self, drafts: Iterable[Draft]) -> int:
-        """Append the drafts in order and return the last sequence."""
+        """Append the drafts in order, making room first if it must be, and return the last sequence."""
+        self._keep_to_limit()
         first = self._last
         rows = [self._row(draft, first + offset) for offset, draft in enumerate(drafts, 1)]
         self.connection.executemany(_INSERT, rows)
         self._last = first + len(rows)
         self.tally({"appended": len(rows)})
         return self._last
+
+    def _keep_to_limit(self) -> None:
+        while self.limit_pages is not None and self._pages_in_use() > self.limit_pages:
+            if not self.make_room():
+                return
+
+    def _pages_in_use(self) -> int:
+        (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
+        (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
+        return int(pages) - int(free)
+
+    def make_room(self) -> int:
+        """Evict what is worth least; return how many events went."""
+        evicted = 0 if self._eviction is None else self._eviction.evict(self.published())
+        self.tally({"evicted": evicted})
+        return evicted
 
     def _row(self, draft: Draft, sequence: int) -> tuple[object, ...]:
         at = draft.at
@@ -75,25 +101,25 @@ class Outbox:
     def withdraw(self, handles: Collection[str]) -> list[int]:
         """Turn every row of these handles into a gap and return the sequences."""
         rows = self.connection.execute(_OF_HANDLES, (json.dumps(sorted(handles)),)).fetchall()
-        return self._withdraw(sorted(rows))
+        return self._replace(sorted(rows), "withdrawn")
 
-    def withdraw_sequences(self, sequences: Collection[int]) -> list[int]:
-        """Turn the rows that the uplink refused to send into gaps and return the sequences."""
-        rows = self.connection.execute(
-            "SELECT sequence, wall_ms FROM outbox WHERE fate = 0 AND sequence IN (SELECT value FROM json_each(?))",
-            (json.dumps(sorted(sequences)),),
-        ).fetchall()
-        return self._withdraw(sorted(rows))
+    def set_aside(self, refused: Mapping[int, GapReason]) -> list[int]:
+        """Turn the rows that the uplink refused to send into gaps, by sequence and reason; return the sequences."""
+        rows = self.connection.execute(_OF_SEQUENCES, (json.dumps(sorted(refused)),)).fetchall()
+        by_reason = {reason: [row for row in rows if refused[row[0]] == reason] for reason in set(refused.values())}
+        return sorted(gone for reason, some in by_reason.items() for gone in self._replace(some, reason))
 
-    def _withdraw(self, rows: Sequence[tuple[int, int]]) -> list[int]:
+    def _replace(self, rows: Sequence[tuple[int, int]], reason: GapReason) -> list[int]:
+        """Replace each row by a gap of the same sequence and time."""
+        fate, counted = (WITHDRAWN, "withdrawn") if reason == "withdrawn" else (EVICTED, "evicted")
         self.connection.executemany(
-            _REWRITE, [(self._gap(sequence, wall_ms), WITHDRAWN, sequence) for sequence, wall_ms in rows]
+            _REWRITE, [(self._gap(sequence, wall_ms, reason), fate, sequence) for sequence, wall_ms in rows]
         )
-        self.tally({"withdrawn": len(rows)})
+        self.tally({counted: len(rows)})
         return [sequence for sequence, _ in rows]
 
-    def _gap(self, sequence: int, wall_ms: int) -> str:
-        data = gap("withdrawn")
+    def _gap(self, sequence: int, wall_ms: int, reason: GapReason) -> str:
+        data = gap(reason)
         return encode(EventType.GAP, wall_ms, data, source=self.source, session=self.session, sequence=sequence)
 
     def tally(self, counts: Mapping[str, int]) -> None:

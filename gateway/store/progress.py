@@ -5,6 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.core.event import GapReason
 from gateway.store.database import data_version, open_reader, transaction
 from gateway.store.schema import UPLINK
 
@@ -42,11 +43,11 @@ def record(connection: sqlite3.Connection, session: str, now: Progress) -> None:
         connection.execute("DELETE FROM refused WHERE session <> ? OR sequence <= ?", (session, now.delivered))
 
 
-def refuse(connection: sqlite3.Connection, session: str, sequences: Collection[int]) -> None:
-    """Ask capture to turn these rows into gaps: their subjects' consent is no longer in force."""
+def refuse(connection: sqlite3.Connection, session: str, sequences: Collection[int], reason: GapReason) -> None:
+    """Ask capture to turn these rows into gaps: consent is no longer in force, or no broker takes them."""
     with transaction(connection):
-        rows = [(session, sequence) for sequence in sequences]
-        connection.executemany("INSERT OR IGNORE INTO refused (session, sequence) VALUES (?, ?)", rows)
+        rows = [(session, sequence, reason) for sequence in sequences]
+        connection.executemany("INSERT OR IGNORE INTO refused (session, sequence, reason) VALUES (?, ?, ?)", rows)
 
 
 def report(connection: sqlite3.Connection, component: str, state: Component) -> None:
@@ -94,13 +95,12 @@ class Followed:
         connection = self.connection()
         return progress(connection, session) if connection is not None else Progress()
 
-    def refused(self, session: str) -> list[int]:
-        """Read which rows the uplink asks to be withdrawn."""
+    def refused(self, session: str) -> dict[int, GapReason]:
+        """Read which rows the uplink asks to be set aside, and why."""
         connection = self.connection()
         if connection is None:
-            return []
-        rows = connection.execute("SELECT sequence FROM refused WHERE session = ? ORDER BY sequence", (session,))
-        return [sequence for (sequence,) in rows]
+            return {}
+        return dict(connection.execute("SELECT sequence, reason FROM refused WHERE session = ?", (session,)))
 
     def previous(self) -> tuple[str, int] | None:
         """Read the last session that was sent from, and the last sequence known of it."""

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from urllib.parse import quote, unquote
 
 from gateway.core.decode import gs1, link
-from gateway.core.event import NAME
+from gateway.core.event import LATEST_MS, NAME
 from gateway.core.registry import KINDS, PHASES, split
 from gateway.core.sighting import Identifier
 
@@ -146,7 +146,10 @@ def _date_time(text: str) -> datetime:
 
 
 def _unix_ms(when: datetime) -> int:
-    return (when - _EPOCH) // _MILLISECOND
+    unix_ms = (when - _EPOCH) // _MILLISECOND
+    if not 0 <= unix_ms <= LATEST_MS:
+        raise ValueError("must be a date from 1970 to 9999")
+    return unix_ms
 
 
 def _identifier(word: str, *, feedback: bool) -> str | ValueError:

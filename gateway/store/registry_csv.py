@@ -116,6 +116,9 @@ def _delimiter(text: str) -> str:
 
 
 def _wrong_columns(header: list[str]) -> Iterator[tuple[str, str]]:
+    if not any(column in HEADER for column in header):
+        yield "", f"is no header, but must be: {','.join(HEADER)}"  # and what it is may be anything: not shown
+        return
     yield from ((column, "unknown column") for column in header if column not in HEADER)
     yield from ((column, "this column is missing") for column in HEADER if column not in header)
     yield from ((column, "this column is there twice") for column in HEADER if header.count(column) > 1)

@@ -22,6 +22,7 @@ def _capture_1(database: "Database") -> None:
              sequence  INTEGER PRIMARY KEY AUTOINCREMENT,
              retention INTEGER NOT NULL,            -- evicted in this order: health, presence, interaction, control
              fate      INTEGER NOT NULL DEFAULT 0,  -- 0 waits as it was; 1 withdrawn, 2 evicted: now a gap
+             through   INTEGER,                     -- of a gap, the last sequence that it stands for
              handle    TEXT,                        -- under which consent is looked up again before it is sent
              purpose   TEXT,
              boot      TEXT NOT NULL,
@@ -57,7 +58,12 @@ def _uplink_1(database: "Database") -> None:
         not_null={"published", "delivered"},
         strict=True,
     )
-    database.table("refused").create({"session": str, "sequence": int}, pk=("session", "sequence"), strict=True)
+    database.table("refused").create(
+        {"session": str, "sequence": int, "reason": str},
+        pk=("session", "sequence"),
+        not_null={"reason"},
+        strict=True,
+    )
     database.table("health").create(
         {"component": str, "ok": int, "reason": str, "since_ms": int},
         pk="component",

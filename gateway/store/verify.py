@@ -51,7 +51,7 @@ def _rows(backlog: Backlog, report: Report) -> int:
             if event is not None and isinstance(event.data, Gap):
                 expected = (event.data.through or row.sequence) + 1
             waiting += event is None or not _stands_for_another(event)
-        after = rows[-1].sequence
+        after = rows[-1].through
     return waiting
 
 

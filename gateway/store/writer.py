@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
-from gateway.store.database import StoreError, forget_deleted, transaction
+from gateway.store.database import StoreError, forget_deleted, is_full, transaction
 from gateway.store.outbox import Outbox
 
 Result = TypeVar("Result")
@@ -37,11 +37,13 @@ class _Job:
 class Writer:
     """`async with Writer(open_outbox) as writer: await writer.commit(lambda outbox: outbox.append(drafts))`.
 
-    `open_outbox` runs on the thread, which alone uses the connection.
+    `open_outbox` runs on the thread, which alone uses the connection. `relieve` is called when the disk is full: it
+    gives some space back if it can, and the job is tried again after the least worthy events have gone.
     """
 
-    def __init__(self, open_outbox: Callable[[], Outbox]) -> None:
+    def __init__(self, open_outbox: Callable[[], Outbox], relieve: Callable[[], bool] = lambda: False) -> None:
         self._open = open_outbox
+        self._relieve = relieve
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[Outbox] = self._loop.create_future()
@@ -94,12 +96,27 @@ class Writer:
     def _write_next(self, outbox: Outbox) -> bool:
         jobs, going_on = self._gather()
         if jobs:
-            _write(outbox, [job for job in jobs if not job.alone])
+            self._write(outbox, [job for job in jobs if not job.alone])
             for job in jobs:
                 if job.alone:
                     _run_alone(outbox, job)
             self._loop.call_soon_threadsafe(_resolve, jobs)
         return going_on
+
+    def _write(self, outbox: Outbox, jobs: list[_Job]) -> None:
+        """Run the jobs in one transaction; if that fails, each in its own, so that none fails for another's sake."""
+        error = _try(outbox, jobs)
+        if error is not None and len(jobs) > 1:
+            for job in jobs:
+                self._write(outbox, [job])
+        elif error is not None:
+            jobs[0].error = _try(outbox, jobs) if is_full(error) and self._made_room(outbox) else error
+
+    def _made_room(self, outbox: Outbox) -> bool:
+        """Make room on a full disk: give up the ballast, so that SQLite can work, then evict."""
+        relieved = self._relieve()
+        evicting = _Job(lambda outbox: outbox.make_room(), 0.0, self._loop.create_future())
+        return _try(outbox, [evicting]) is None and (relieved or bool(evicting.outcome))
 
     def _gather(self) -> tuple[list[_Job], bool]:
         """Wait for a job; then take what else there is until the most urgent one is due."""
@@ -119,21 +136,16 @@ class Writer:
         return jobs, True
 
 
-def _write(outbox: Outbox, jobs: list[_Job]) -> None:
-    """Run the jobs in one transaction; if that fails, each in its own, so that none fails for another's sake."""
-    if not jobs:
-        return
+def _try(outbox: Outbox, jobs: list[_Job]) -> Exception | None:
+    """Run the jobs in one transaction; return what went wrong, with nothing done."""
     try:
         with transaction(outbox.connection):
             for job in jobs:
                 job.outcome = job.run(outbox)
     except Exception as error:  # noqa: BLE001  # it belongs to whoever awaits the job
         outbox.resume()
-        if len(jobs) == 1:
-            jobs[0].error = error
-            return
-        for job in jobs:
-            _write(outbox, [job])
+        return error
+    return None
 
 
 def _run_alone(outbox: Outbox, job: _Job) -> None:

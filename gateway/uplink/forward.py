@@ -91,7 +91,7 @@ class Forwarder:
         if not rows:
             self._record()
             return False
-        through = rows[-1].sequence
+        through = rows[-1].through
         if through > self.progress.published:
             self.progress = replace(self.progress, published=through)
             self._record()
@@ -109,7 +109,7 @@ class Forwarder:
         denied = [(index, reason) for index, row in enumerate(rows) if (reason := self._denied(row)) is not None]
         gone = [rows[index].sequence for index, reason in denied if reason not in PASSING]
         if gone and self.session is not None:
-            refuse(self.database, self.session, gone)
+            refuse(self.database, self.session, gone, "withdrawn")
             self.ring()
         return rows[: denied[0][0]] if denied else rows
 

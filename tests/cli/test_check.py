@@ -8,6 +8,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from gateway.cli.check import check
+from gateway.config import Settings
 from gateway.core.pseudonym import derive
 
 TOP = '[gateway]\ntenant = "acme"\nsite = "zrh-1"\nid = "gw-1"\nstate = "."\nruntime = "/run/t"\n'
@@ -97,3 +98,15 @@ def test_password_file_and_driver(file: Path) -> None:
     assert result.exit_code == 78
     assert "mqtt.password_file" in result.stderr
     assert "drives no nfc devices yet" in result.stderr
+
+
+def test_what_the_system_refuses(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key ring in a directory that this user may not enter is explained, without a traceback."""
+
+    def refused(_settings: Settings) -> None:
+        raise PermissionError(13, "Permission denied", "/etc/touchpoint/keys.json")
+
+    monkeypatch.setattr("gateway.keys.key_ring", refused)
+    result = run(file, TOP + MQTT + KEYS)
+    assert result.exit_code == 1
+    assert result.stderr == "/etc/touchpoint/keys.json: Permission denied\n"

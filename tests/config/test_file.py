@@ -198,3 +198,26 @@ def test_warnings(load: Load, tmp_path: Path) -> None:
     assert "bearer nfc-uid:04" in "\n".join(config.warnings(load(weak)))
     gateway = f'tenant = "a"\nsite = "z"\nid = "g"\nstate = "{tmp_path}"\nruntime = "/run/t"'
     assert config.warnings(load("", gateway=gateway, mqtt='host = "b"\nca = "/ca.pem"')) == []
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ("[reader]\n", "reader: must be tables, each begun with [[reader]]"),
+        ("[pseudonym]\nkeys = 5\n", "pseudonym.keys: must be a valid string"),
+        ("ca = 5\n", "mqtt.ca: must be a path in quotation marks"),
+        ('ca = "/a\\u0000b"\n', "mqtt.ca: must be a path"),
+        ('[consent.purposes]\ntaps = "x"\n', "consent.purposes.taps: must be 'tap', 'scan'"),
+    ],
+)
+def test_in_the_words_of_the_file(load: Load, extra: str, said: str) -> None:
+    """What is wrong is said in the words of TOML, not of Python."""
+    with pytest.raises(ConfigError) as caught:
+        load(extra)
+    assert said in str(caught.value)
+
+
+def test_byte_order_mark(file: Path) -> None:
+    """Some editors begin a file with a byte order mark; it changes nothing."""
+    file.write_text("\ufeff" + TOP, encoding="utf-8")
+    assert config.load(file).gateway.id == "gw-1"

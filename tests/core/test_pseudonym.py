@@ -22,7 +22,8 @@ TOKEN = Identifier("link", "https://id.acme.example/m/Zk3vX9c1QmS7tB0dLw2RfA")
 unix_ms = st.integers(0, 253_402_300_799_999)
 keys = st.binary(min_size=32, max_size=32)
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
-epochs = st.builds(Epoch, id=names, key=keys, from_ms=unix_ms, until_ms=st.none() | unix_ms)
+ids = st.from_regex(r"[A-Za-z0-9_-]{1,32}", fullmatch=True)
+epochs = st.builds(Epoch, id=ids, key=keys, from_ms=unix_ms, until_ms=st.none() | unix_ms)
 rings = st.builds(KeyRing, tenant=names, site=names, consent_key=keys, epochs=st.lists(epochs, max_size=3).map(tuple))
 
 
@@ -126,14 +127,20 @@ LEAK = "c2VjcmV0LXNlY3JldC1zZWNyZXQ"
     [
         ("version", 2, "version"),
         ("version", "1", "version"),
+        ("version", True, "version"),
         ("tenant", None, "tenant"),
         ("site", 7, "site"),
         ("consent_key", LEAK, "consent_key"),
         ("consent_key", "A", "consent_key"),
+        ("consent_key", "!!" + "A" * 43, "consent_key"),
+        ("consent_key", "A" * 43 + "=", "consent_key"),
         ("consent_key", "ü" * 43, "consent_key"),
         ("epochs", {"id": LEAK}, "epochs"),
         ("epochs.0", LEAK, "until"),
         ("epochs.0.id", 7, "id"),
+        ("epochs.0.id", "2026.Q4", "id"),
+        ("epochs.0.id", "", "id"),
+        ("epochs.0.id", "e" * 33, "id"),
         ("epochs.1.key", LEAK, "key"),
         ("epochs.0.from", LEAK, "from"),
         ("epochs.0.from", None, "from"),
@@ -141,6 +148,7 @@ LEAK = "c2VjcmV0LXNlY3JldC1zZWNyZXQ"
         ("epochs.0.from", "2026-13-01T00:00:00Z", "from"),
         ("epochs.0.until", "2026-10-01", "until"),
         ("epochs.0.until", 7, "until"),
+        ("epochs.0", {"id": "2026Q4"}, "until"),
     ],
 )
 def test_a_wrong_file_is_refused_by_the_name_of_its_field(path: str, value: object, named: str) -> None:
@@ -151,7 +159,7 @@ def test_a_wrong_file_is_refused_by_the_name_of_its_field(path: str, value: obje
     assert refusal.value.__cause__ is None
 
 
-@pytest.mark.parametrize("text", ["", "{", LEAK, "\x00"])
+@pytest.mark.parametrize("text", ["", "{", LEAK, "\x00", "[" * 100_000])
 def test_what_is_not_json_is_refused_without_echo(text: str) -> None:
     """A file of another kind may hold another secret."""
     with pytest.raises(ValueError, match=r"^it is not JSON$") as refusal:

@@ -11,7 +11,7 @@ from gateway.sources.framing import LINE_LIMIT
 
 
 def a_day(seed: int = 3, seconds: float = 20) -> tuple[Boutique, list[Step]]:
-    random = Random(seed)
+    random = Random(seed)  # noqa: S311  # repeatable on purpose
     shop = boutique(random)
     return shop, day(shop, random, seconds)
 

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
-
 from gateway.demo.line import HOST, QUIET_SECONDS, Line
 
 
@@ -34,6 +32,7 @@ async def asked(line: Line, question: bytes) -> bytes:
         return await reader.read(1000)
     finally:
         writer.close()
+        await writer.wait_closed()
 
 
 async def test_bytes_pass_both_ways_and_are_remembered() -> None:
@@ -51,8 +50,7 @@ async def test_unplugging_breaks_connections() -> None:
         await reader.readexactly(5)
         await line.unplug()
         assert not line.plugged
-        with pytest.raises(ConnectionResetError):
-            await reader.readexactly(1)
+        assert await reader.read(1) == b""
         writer.close()
 
 
@@ -92,6 +90,5 @@ async def test_a_broker_that_is_gone_looks_like_a_broken_connection() -> None:
     async with echo() as port:
         pass
     async with Line(port) as line:
-        with pytest.raises(ConnectionResetError):
-            await asked(line, b"hello")
+        assert await asked(line, b"hello") == b""
         assert line.plugged

@@ -54,7 +54,8 @@ def from_link(url: str) -> tuple[Identifier, ...]:
 
 def from_elements(text: str) -> tuple[Identifier, ...]:
     """Return what an element string identifies, the most specific first; () if it holds no GTIN or is malformed."""
-    elements = elements_of(text)
+    # A separator is the only control character that an element string may hold.
+    elements = elements_of(text) if text.isascii() and text.replace(SEPARATOR, "").isprintable() else None
     if elements is None or GTIN not in elements:
         return ()
     return _identifiers(elements[GTIN], {key: elements.get(key) for key in QUALIFIERS if key in elements})

@@ -12,6 +12,7 @@ _URL = re.compile(
     r"(https?)://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::([0-9]{1,5}))?([/?][!-~]*)?",
     re.ASCII | re.IGNORECASE,  # without ASCII, U+017F counts as an s and U+212A as a k
 )
+_HIGHEST_PORT = 0xFFFF
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -22,6 +23,9 @@ def canonical(url: str) -> str | None:
     found = _URL.fullmatch(url.partition("#")[0])
     if found is None:
         return None
-    scheme, host, port, rest = found[1].lower(), found[2].lower(), found[3], found[4] or ""
-    shown = "" if port is None or int(port) == _DEFAULT_PORTS[scheme] else f":{int(port)}"
-    return f"{scheme}://{host}{shown}{rest}"
+    scheme, host, rest = found[1].lower(), found[2].lower(), found[4] or ""
+    default = _DEFAULT_PORTS[scheme]
+    port = int(found[3] or default)
+    if port > _HIGHEST_PORT:
+        return None
+    return f"{scheme}://{host}{'' if port == default else f':{port}'}{rest}"

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 _CHUNKED, _SHORT, _HAS_ID, _TNF, _WELL_KNOWN, _ABSOLUTE_URI = 0x20, 0x10, 0x08, 0x07, 0x01, 0x03
 _MESSAGE_END = 0x40
 _UTF16, _LANGUAGE_LENGTH = 0x80, 0x3F
-_DEEPEST = 2
-"""A smart poster holds one message; posters in posters are an attack, not a tag."""
 
 PREFIXES = (
     *("", "http://www.", "https://www.", "http://", "https://", "tel:", "mailto:", "ftp://anonymous:anonymous@"),
@@ -43,12 +41,9 @@ class Text:
     text: str = field(repr=False)
 
 
-def first(message: bytes, depth: int = 1) -> Uri | Text | None:
+def first(message: bytes) -> Uri | Text | None:
     """Return the first URI or text of a message; None if there is none, or if the message is torn or chunked."""
-    read = records(message)
-    if read is None or depth > _DEEPEST:
-        return None
-    meanings = (_meaning(record, depth) for record in read)
+    meanings = (_meaning(record) for record in records(message) or ())
     return next((meaning for meaning in meanings if meaning is not None), None)
 
 
@@ -89,7 +84,7 @@ def _lengths(message: bytes, at: int) -> tuple[int, int, int, int] | None:
     return after, message[at + 1], message[after - 1] if header & _HAS_ID else 0, payload_length
 
 
-def _meaning(record: Record, depth: int) -> Uri | Text | None:
+def _meaning(record: Record) -> Uri | Text | None:
     if record.tnf == _ABSOLUTE_URI:
         return _decoded(record.type)
     if record.tnf != _WELL_KNOWN:
@@ -100,16 +95,24 @@ def _meaning(record: Record, depth: int) -> Uri | Text | None:
         case b"T":
             return _text(record.payload)
         case b"Sp":
-            return first(record.payload, depth + 1)
+            return _poster(record.payload)
         case _:
             return None
 
 
+def _poster(payload: bytes) -> Uri | None:
+    """Return the URI of a smart poster, wherever it stands: the titles beside it are for people."""
+    inner = (record for record in records(payload) or () if (record.tnf, record.type) == (_WELL_KNOWN, b"U"))
+    return next(filter(None, (_uri(record.payload) for record in inner)), None)
+
+
 def _uri(payload: bytes) -> Uri | None:
-    if not payload or payload[0] >= len(PREFIXES):
+    """Read a URI. A code reserved for future use counts as 0, no abbreviation (RTD URI 1.0, 3.2.2)."""
+    rest = _decoded(payload[1:]) if payload else None
+    if rest is None:
         return None
-    rest = _decoded(payload[1:])
-    return None if rest is None else Uri(PREFIXES[payload[0]] + rest.text)
+    prefix = PREFIXES[payload[0]] if payload[0] < len(PREFIXES) else ""
+    return Uri(prefix + rest.text)
 
 
 def _decoded(octets: bytes) -> Uri | None:

@@ -110,7 +110,7 @@ def test_of_a_repeated_element_the_first_counts() -> None:
     [
         *("", GS, "01", f"01{GTIN[:-1]}", "0109506000134353", "10LOT", f"01{GTIN}21", f"01{GTIN}21{GS}10A"),
         *(f"01{GTIN}{GS}{GS}21A", f"01{GTIN}21{'A' * 21}", f"01{GTIN}21é", f"01{GTIN}21A B", f"01{GTIN}AB1"),
-        *(f"01{GTIN}17271", "https://x.example"),
+        *(f"01{GTIN}17271", "https://x.example", f"01{GTIN}240\x0712", f"01{GTIN}240é"),
     ],
 )
 def test_a_malformed_element_string_is_nothing(text: str) -> None:

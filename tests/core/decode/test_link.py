@@ -42,6 +42,7 @@ def test_canonical_is_calm_and_idempotent(text: str) -> None:
         ("https://x.example?Q=%2b+/#top", "https://x.example?Q=%2b+/"),
         ("https://x.example/%7Ea/../b//", "https://x.example/%7Ea/../b//"),
         ("http://192.0.2.7/a", "http://192.0.2.7/a"),
+        ("https://x.example:65535", "https://x.example:65535"),
     ],
 )
 def test_examples(url: str, canonical: str) -> None:
@@ -63,7 +64,8 @@ def test_examples(url: str, canonical: str) -> None:
             "//x.example",
         ),
         *("https://u@x.example", "https://u:p@x.example/", "https://x.example:", "https://x.example:8a/"),
-        *("https://x.example:123456", "https://-x.example", "https://x.example./", "https://x_y.example"),
+        *("https://x.example:123456", "https://x.example:65536", "https://x.example:99999/"),
+        *("https://-x.example", "https://x.example./", "https://x_y.example"),
         *(" https://x.example", "https://x.example/a b", "https://x.example/a\n", "https://x.example/\x1d"),
         *("https://bücher.example", "https://x.example/é", "http\u017f://x.example", "https://\u212a.example"),
         *("http\u017f://x.example:80", "https://x.example:\u0664\u0664\u0663", "https://[::1]/", "javascript:alert(1)"),

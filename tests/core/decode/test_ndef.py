@@ -100,7 +100,7 @@ def test_the_first_record_that_says_something_counts() -> None:
         frames.record(frames.EMPTY, b"", b""),
         frames.record(frames.MEDIA, b"text/vcard", b"BEGIN:VCARD"),
         frames.record(frames.WELL_KNOWN, b"Sig", b"\x20"),
-        frames.record(frames.WELL_KNOWN, b"U", b"\x24unassigned"),
+        frames.record(frames.WELL_KNOWN, b"U", b"\x04\xff"),
         frames.text("first"),
         frames.uri("https://x.example"),
     )
@@ -111,7 +111,6 @@ def test_the_first_record_that_says_something_counts() -> None:
     ("kind", "payload"),
     [
         (b"U", b""),
-        (b"U", b"\x24a"),
         (b"U", b"\x00\xff"),
         (b"T", b""),
         (b"T", b"\x02e"),
@@ -123,7 +122,7 @@ def test_the_first_record_that_says_something_counts() -> None:
     ],
 )
 def test_broken_records_say_nothing(kind: bytes, payload: bytes) -> None:
-    """Empty payloads, unassigned codes, torn languages and wrong encodings are passed over."""
+    """Empty payloads, torn languages and wrong encodings are passed over."""
     assert ndef.first(frames.message(frames.record(frames.WELL_KNOWN, kind, payload))) is None
 
 
@@ -136,6 +135,21 @@ def test_a_smart_poster_is_opened() -> None:
     """A poster is known by the URI in it."""
     inner = frames.message(frames.record(frames.WELL_KNOWN, b"act", b"\0"), frames.uri("x.example/p", 4))
     assert ndef.first(poster(inner)) == Uri("https://x.example/p")
+
+
+@pytest.mark.parametrize("title_first", [True, False])
+def test_a_poster_is_its_uri_and_not_its_title(title_first: bool) -> None:  # noqa: FBT001  # a case of the test
+    """The records of a poster come in any order; one that holds titles alone says nothing."""
+    title, target = frames.text("Summer"), frames.uri("x.example/p", 4)
+    inner = frames.message(*((title, target) if title_first else (target, title)))
+    assert ndef.first(poster(inner)) == Uri("https://x.example/p")
+    assert ndef.first(poster(frames.message(title))) is None
+
+
+@given(code=st.integers(len(ndef.PREFIXES), 255), rest=texts)
+def test_a_reserved_code_abbreviates_nothing(code: int, rest: str) -> None:
+    """Codes reserved for future use count as zero."""
+    assert ndef.first(frames.message(frames.uri(rest, code))) == Uri(rest)
 
 
 def test_posters_in_posters_are_not_followed() -> None:
