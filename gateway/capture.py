@@ -19,7 +19,7 @@ from gateway.core.sighting import Sighting
 from gateway.log import log
 from gateway.sources.source import Source, SourceStatus
 from gateway.store.ballast import Ballast
-from gateway.store.database import StoreError, forget_deleted, is_corrupt
+from gateway.store.database import CorruptError, StoreError, forget_deleted, is_corrupt
 from gateway.store.outbox import Outbox
 from gateway.store.progress import Followed
 from gateway.store.recovery import mark, suspect
@@ -58,7 +58,7 @@ class Capture:
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNCOMMITTED))
 
     async def run(self, sources: Sequence[Source]) -> None:
-        """Work until cancelled; then write the last counters. Raises when the store fails for good."""
+        """Work until cancelled; then write the last counters. Raises CorruptError when the outbox is damaged."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 for source in sources:
@@ -66,6 +66,8 @@ class Capture:
                 tasks.create_task(self._watch_time())
                 tasks.create_task(self._watch_uplink())
                 tasks.create_task(self._save_counters())
+        except* CorruptError as errors:
+            raise errors.exceptions[0] from None
         finally:
             await asyncio.shield(self.save())
 
@@ -250,26 +252,21 @@ class Capture:
             self._failed(error, "counters were not written")
 
     def _failed(self, error: sqlite3.Error | StoreError, what: str) -> None:
-        """Log that the store failed, once for each change; a damaged file ends this half, and the next start mends it."""
+        """Log that the store failed, once for each change; a damaged file ends this half: the next start mends it."""
         if is_corrupt(error):
             mark(self.followed.directory, CAPTURE.file)
-            raise StoreError(
-                "use", self.followed.directory / CAPTURE.file, str(error), "It is looked through at the next start"
-            )
+            raise self._damaged(str(error))
         if str(error) != self._last_failure:
             self._last_failure = str(error)
             log.error("capture.db: %s: %s", error, what)
 
     def _look_for_suspicion(self) -> None:
         """End this half if the uplink has found the outbox damaged."""
-        marked = suspect(self.followed.directory, CAPTURE.file)
-        if marked.exists():
-            raise StoreError(
-                "use",
-                marked.parent / CAPTURE.file,
-                "the uplink cannot read it",
-                "It is looked through at the next start",
-            )
+        if suspect(self.followed.directory, CAPTURE.file).exists():
+            raise self._damaged("the uplink cannot read it")
+
+    def _damaged(self, wrong: str) -> CorruptError:
+        return CorruptError("use", self.followed.directory / CAPTURE.file, wrong, "It is mended at the next start")
 
 
 def patient(drafts: Iterable[Draft]) -> bool:

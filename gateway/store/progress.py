@@ -33,6 +33,11 @@ def progress(connection: sqlite3.Connection, session: str) -> Progress:
     return Progress(*row) if row else Progress()
 
 
+def recorded(connection: sqlite3.Connection, session: str) -> bool:
+    """Tell whether anything is known of a session."""
+    return connection.execute("SELECT 1 FROM progress WHERE session = ?", (session,)).fetchone() is not None
+
+
 def record(connection: sqlite3.Connection, session: str, now: Progress) -> None:
     """Write how far a session has got; refusals that are behind it are done with."""
     with transaction(connection):

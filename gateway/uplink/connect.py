@@ -16,8 +16,10 @@ from gateway.core.contract import Topics
 from gateway.core.event import ComponentHealth, State, rfc3339
 from gateway.core.sighting import Moment
 from gateway.log import log
-from gateway.store.database import StoreError
+from gateway.store.database import StoreError, is_corrupt
 from gateway.store.progress import Component, components, report
+from gateway.store.recovery import mark
+from gateway.store.schema import CAPTURE
 from gateway.uplink.forward import Forwarder
 from gateway.uplink.mqtt import Broker, Connection, Message, MqttError, connect
 
@@ -50,6 +52,8 @@ class Uplink:
             except (MqttError, StoreError) as error:
                 self._report(ok=False, reason=str(error))
             except sqlite3.Error as error:
+                if is_corrupt(error):
+                    mark(self.forwarder.backlog.directory, CAPTURE.file)
                 self._report(ok=False, reason=f"the store: {error}")
             lasted = (self.now().boot_ns - started_ns) / 1e9
             failures = 0 if lasted >= STABLE_SECONDS else failures + 1

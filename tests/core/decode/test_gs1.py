@@ -39,7 +39,7 @@ def test_the_character_set_has_82_characters() -> None:
 
 
 @given(
-    stem=st.sampled_from(["", "/de", "/some/brand", "/01"]),
+    stem=st.sampled_from(["", "/de", "/some/brand", "/01", "/01/de"]),
     gtin=gtins,
     found=qualifiers,
     query=st.sampled_from(["", "?17=271231", "?linkType=gs1:pip&x=/01/1"]),
