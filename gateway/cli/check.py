@@ -32,15 +32,14 @@ def check(config: Config = None, *, json: Json = False) -> None:
 
 def _checked(path: "Path") -> tuple[list[str], list[str], list["Problem"]]:
     """Return what is good, what to look at, and what is wrong."""
-    from gateway.config import ConfigError, load, not_yet, warnings
+    from gateway.config import ConfigError, load, warnings
 
     try:
         settings = load(path)
     except ConfigError as error:
         return [], [], error.problems
     secrets_good, secrets_missing, secrets_wrong = _secrets(settings)
-    wrong = [*not_yet(settings), *secrets_wrong]
-    return [_summary(path, settings), *secrets_good], [*warnings(settings), *secrets_missing], wrong
+    return [_summary(path, settings), *secrets_good], [*warnings(settings), *secrets_missing], secrets_wrong
 
 
 def _summary(path: "Path", settings: "Settings") -> str:

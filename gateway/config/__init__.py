@@ -1,6 +1,6 @@
 """The configuration: one TOML file, read once into frozen settings. Secrets never stand in it, only where they lie."""
 
-from gateway.config.file import find, load, not_yet, password, warnings
+from gateway.config.file import find, load, password, warnings
 from gateway.config.problem import EXIT_CONFIG, ConfigError, Problem
 from gateway.config.settings import (
     BearerSettings,
@@ -31,7 +31,6 @@ __all__ = [
     "VisitSettings",
     "find",
     "load",
-    "not_yet",
     "password",
     "warnings",
 ]

@@ -108,21 +108,6 @@ def _no_password(settings: Settings, what: str, hint: str | None) -> ConfigError
     return ConfigError([Problem(str(settings.file), None, "mqtt.password_file", what, hint)])
 
 
-def not_yet(settings: Settings) -> list[Problem]:
-    """Return a problem for each reader whose kind of device this version cannot drive."""
-    return [
-        Problem(
-            str(settings.file),
-            None,
-            "reader.kind",
-            f"reader {reader.name}: this version drives no {reader.kind} devices yet",
-            'play a recording instead with kind = "simulated"',
-        )
-        for reader in settings.readers
-        if reader.kind in {"nfc", "ble"}
-    ]
-
-
 def warnings(settings: Settings) -> list[str]:
     """Return what works, but should be looked at."""
     gateway, mqtt = settings.gateway, settings.mqtt
@@ -133,4 +118,9 @@ def warnings(settings: Settings) -> list[str]:
         f"gateway: the state directory {gateway.state} does not exist yet": not gateway.state.is_dir(),
         **{f"bearer {rule}: tokens with few random bits can be found by trying": True for rule in weak},
     }
-    return [text for text, applies in said.items() if applies]
+    silent = [
+        f"reader {reader.name}: this version has no {reader.kind} driver yet, so it reads nothing"
+        for reader in settings.readers
+        if reader.kind in {"nfc", "ble"}
+    ]
+    return [*(text for text, applies in said.items() if applies), *silent]

@@ -34,6 +34,8 @@ def prefix_fault(kind: str | None, prefix: str) -> tuple[str, str] | None:
     """Say why no identifier of this kind begins so, or too many do, and what would be right; None if it is fine."""
     if kind == "link" and (link.canonical(prefix) != prefix or prefix.count("/") < 3):  # noqa: PLR2004  # https://host/
         return "is not a link in canonical text with a path", 'for example prefix = "https://id.acme.example/m/"'
+    if kind in {"altbeacon", "eddystone-uid"} and not prefix:
+        return "is empty, so every such beacon would be a customer's", "the brand's namespace"
     if kind in _DIGITS and not re.fullmatch("[0-9a-f/-]*", prefix):
         return "is not lower-case hexadecimal", "for example 04a1b2"
     return None

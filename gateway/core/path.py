@@ -146,13 +146,15 @@ class Path:
     def expire(self, now: Moment) -> tuple[Draft, ...]:
         """Return the events that the passing of time makes: departures, and beacons gone silent."""
         self.visits.expire(now.boot_ns)
+        self.debounce.expire(now.boot_ns)
         left = [event for change in self.presence.expire(now.boot_ns) for event in self._moved(None, change, now)]
         return (*left, *self._reported(self.beacons.expire(now.boot_ns), now))
 
     def next_deadline(self) -> int | None:
         """Return when `expire` must be called next (CLOCK_BOOTTIME, ns); None while nothing is pending."""
-        deadlines = (self.visits.next_deadline(), self.presence.next_deadline(), self.beacons.next_deadline())
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        pending = (self.visits, self.debounce, self.presence, self.beacons)
+        deadlines = [deadline for part in pending if (deadline := part.next_deadline()) is not None]
+        return min(deadlines, default=None)
 
     def withdraw(self, handles: Collection[str]) -> None:
         """End the visits and presences of a subject without an event."""

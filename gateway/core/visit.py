@@ -22,7 +22,19 @@ class Debounce:
         """Tell whether this reading only repeats the reader's last one, and remember it."""
         last = self._last.get(reader)
         self._last[reader] = (identifier, now_ns)
-        return last is not None and last[0] == identifier and now_ns - last[1] < self.seconds * SECOND_NS
+        return last is not None and last[0] == identifier and now_ns < self._until(last[1])
+
+    def _until(self, at_ns: int) -> int:
+        return at_ns + int(self.seconds * SECOND_NS)
+
+    def next_deadline(self) -> int | None:
+        """Return when the first reading can be forgotten (CLOCK_BOOTTIME, ns): a token is not kept for nothing."""
+        return min((self._until(at_ns) for _, at_ns in self._last.values()), default=None)
+
+    def expire(self, now_ns: int) -> None:
+        """Forget the readings that no later one can repeat."""
+        for reader in [reader for reader, (_, at_ns) in self._last.items() if now_ns >= self._until(at_ns)]:
+            del self._last[reader]
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ MORNING_MS = int(datetime(2026, 12, 31, 23, tzinfo=UTC).timestamp() * 1000)
 """Second 0 of every story: an hour before a new year, and a new epoch, begin."""
 NEW_YEAR_MS = MORNING_MS + 3_600_000
 RING = pseudonym.derive(bytes(range(32)), "acme", "zrh-1", [("2026Q4", 0, NEW_YEAR_MS), ("2027Q1", NEW_YEAR_MS, None)])
+GTIN_LINK = "https://id.acme.example/01/09506000134352"
 MEMBERS = "https://id.acme.example/m/"
 ANNA, BEN = Identifier("link", f"{MEMBERS}anna-Zk3vX9c1QmS7tB0d"), Identifier("link", f"{MEMBERS}ben-LwRfA8uT5pQnEjYh")
 CLARA_UUID = bytes.fromhex("a495bb10c5b14b44b5121370f02d74de")
@@ -134,3 +135,14 @@ def telemetry(millivolts: int = 3000, address: str = "C4:00:00:00:00:0B") -> Sig
     return Sighting(
         "salon", Advertisement(address, -60, {}, {"feaa": frames.eddystone_tlm(millivolts, 0x1500, 9, 100)})
     )
+
+
+SIGHTINGS = (
+    *(present(token, reader) for token in (ANNA, BEN) for reader in ("scanner", "nfc", "loose")),
+    *(scan(text) for text in (GTIN_LINK, "good", "bad", "autumn", "goodbye", "nothing known", "a\x00b")),
+    *(tap(), tap("04ffffffffffff"), tap(reader="loose")),
+    *(customer_beacon(rssi, reader) for rssi in (-60, -95, 127) for reader in ("salon", "entrance")),
+    *(store_beacon(), store_beacon(reader="entrance"), telemetry(), telemetry(2400)),
+    Sighting("salon", Advertisement("", -60, {0x004C: bytes.fromhex("10061a1e16ec7f61")})),
+)
+"""What may happen on any day."""

@@ -19,6 +19,7 @@ from tests.core.salon import ANNA, BEN, CLARA, RING, RULES, TOUCHPOINTS, FakeLed
 from tests.simulators import frames
 
 GTIN = "09506000134352"
+GTIN_LINK = salon.GTIN_LINK
 EVERYONE = (ANNA, BEN, CLARA)
 
 
@@ -165,6 +166,7 @@ def test_everything_else_is_dropped_for_a_reason(sighting: Sighting, outcome: Ou
     path, _ = shop()
     assert path.see(sighting, at(0)) is outcome
     assert outcome.fate is Fate.DROPPED
+    path.expire(at(2))
     assert path.next_deadline() is None
 
 
@@ -302,9 +304,11 @@ def test_a_beacon_that_is_no_touchpoint_any_more_is_not_reported() -> None:
 
 
 def test_the_next_deadline_is_the_first_of_all() -> None:
-    """A visit, a presence and a beacon each have one."""
+    """A reading that could be repeated, a visit, a presence and a beacon each have one."""
     path, _ = shop(ANNA, CLARA)
     path.see(present(ANNA), at(0))
+    assert path.next_deadline() == at(2).boot_ns
+    path.expire(at(2))
     assert path.next_deadline() == at(30).boot_ns
     path.see(salon.store_beacon(), at(1))
     assert path.next_deadline() == at(11).boot_ns
@@ -318,18 +322,9 @@ def test_the_next_deadline_is_the_first_of_all() -> None:
 
 # --- any day ----------------------------------------------------------------------------------------------------
 
-GTIN_LINK = f"https://id.acme.example/01/{GTIN}"
-SIGHTINGS = (
-    *(present(token, reader) for token in (ANNA, BEN) for reader in ("scanner", "nfc", "loose")),
-    *(scan(text) for text in (GTIN_LINK, "good", "bad", "autumn", "goodbye", "nothing known", "a\x00b")),
-    *(tap(), tap("04ffffffffffff"), tap(reader="loose")),
-    *(salon.customer_beacon(rssi, reader) for rssi in (-60, -95, 127) for reader in ("salon", "entrance")),
-    *(salon.store_beacon(), salon.store_beacon(reader="entrance"), salon.telemetry(), salon.telemetry(2400)),
-    Sighting("salon", Advertisement("", -60, {0x004C: bytes.fromhex("10061a1e16ec7f61")})),
-)
 steps = st.tuples(
     st.one_of(
-        st.sampled_from(SIGHTINGS),
+        st.sampled_from(salon.SIGHTINGS),
         st.builds(
             Sighting, st.just("scanner"), st.builds(Scan, st.text(), st.sampled_from([None, "]Q1", "]d2", "]E0"]))
         ),

@@ -36,6 +36,19 @@ def test_each_reader_has_its_own_readings() -> None:
     assert [debounce.repeats(reader, ANNA, 0) for reader in (COUNTER, ENTRANCE, COUNTER)] == [False, False, True]
 
 
+def test_a_reading_is_forgotten_when_nothing_can_repeat_it() -> None:
+    """No token stays in memory for longer than it is needed."""
+    debounce = Debounce(2)
+    assert debounce.next_deadline() is None
+    debounce.repeats(COUNTER, ANNA, ns(0))
+    debounce.repeats(ENTRANCE, BEN, ns(1))
+    assert debounce.next_deadline() == ns(2)
+    debounce.expire(ns(2))
+    assert debounce.next_deadline() == ns(3)
+    debounce.expire(ns(3))
+    assert debounce.next_deadline() is None
+
+
 def test_debounce_can_be_off() -> None:
     """With 0 seconds every reading counts, also two at the same instant."""
     debounce = Debounce(0)
