@@ -46,10 +46,13 @@ class Uplink:
         """Connect and reconnect for ever."""
         failures = 0
         while True:
-            started_ns = self.now().boot_ns
+            started_ns, soon = self.now().boot_ns, True
             try:
                 await self._connected()
-            except (MqttError, StoreError) as error:
+            except MqttError as error:
+                soon = error.passes_soon
+                self._report(ok=False, reason=str(error))
+            except StoreError as error:
                 self._report(ok=False, reason=str(error))
             except sqlite3.Error as error:
                 if is_corrupt(error):
@@ -57,11 +60,15 @@ class Uplink:
                 self._report(ok=False, reason=f"the store: {error}")
             lasted = (self.now().boot_ns - started_ns) / 1e9
             failures = 0 if lasted >= STABLE_SECONDS else failures + 1
-            await asyncio.sleep(self._backoff(failures))
+            await asyncio.sleep(self._backoff(failures) if soon else self._backoff_for_people())
 
     def _backoff(self, failures: int) -> float:
         """Full jitter: anything from nothing to a limit that doubles with each failure in a row."""
         return self.dice.uniform(0, min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS * 2.0 ** min(failures, 10)))
+
+    def _backoff_for_people(self) -> float:
+        """Wait for somebody to mend what only people can: half a limit to a whole one."""
+        return self.dice.uniform(BACKOFF_SECONDS_MAX / 2, BACKOFF_SECONDS_MAX)
 
     async def _connected(self) -> None:
         will = self._state(online=False)

@@ -18,10 +18,12 @@ from gateway.core.downlink import Receipt
 from gateway.core.sighting import Moment
 from gateway.store.backlog import Backlog, Row
 from gateway.store.progress import Progress, progress, record, refuse
-from gateway.uplink.mqtt import Connection, Message
+from gateway.uplink.mqtt import TOO_LARGE, Connection, Message, MqttError, PublishRefusedError
 
 ONE = "application/cloudevents+json"
 MANY = "application/cloudevents-batch+json"
+HEADER = 512
+"""Room for the topic and the properties of a PUBLISH packet, octets."""
 POLL_SECONDS = 1.0
 """How long a lost ring of the doorbell can go unnoticed."""
 RECEIPT_SECONDS = 30.0
@@ -51,6 +53,8 @@ class Forwarder:
     progress: Progress = field(default_factory=Progress)
     receipts_refused: int = 0
     _cursor: int = 0
+    _octets: int | None = None
+    """What the broker was found to take at once, if less than `batch_bytes`."""
     _recorded: Progress = field(default_factory=Progress)
     _receipt_due_ns: int = 0
     _receipt_seconds: float = RECEIPT_SECONDS
@@ -87,7 +91,12 @@ class Forwarder:
 
     async def _send_next(self, connection: Connection) -> bool:
         """Send the next rows, one message; False when there is nothing to send now."""
-        rows = self._permitted(self.backlog.rows(self._cursor, self.batch, self.batch_bytes))
+        octets = min(self._octets or self.batch_bytes, connection.maximum_packet - HEADER)
+        rows = self._permitted(self.backlog.rows(self._cursor, self.batch, octets))
+        if self.backlog.session() != self.session:  # the file was replaced: these rows are another session's
+            self._resume()
+            self.resumed.set()
+            return True
         if not rows:
             self._record()
             return False
@@ -95,11 +104,36 @@ class Forwarder:
         if through > self.progress.published:
             self.progress = replace(self.progress, published=through)
             self._record()
-        await connection.publish(_message(self.topic, rows))
+        if not await self._published(connection, rows):
+            return True
         self._cursor = through
         if self.delivery == "puback":
             self.progress = replace(self.progress, delivered=through)
         return True
+
+    async def _published(self, connection: Connection, rows: Sequence[Row]) -> bool:
+        """Publish rows as one message; False when they are too large for the broker and will go otherwise."""
+        message = _message(self.topic, rows)
+        try:
+            if len(message.payload) + HEADER > connection.maximum_packet:
+                raise PublishRefusedError(TOO_LARGE, "Packet too large")
+            await connection.publish(message)
+        except MqttError as error:
+            if error.code != TOO_LARGE:
+                raise
+            self._shrink(rows, len(message.payload))
+            if not isinstance(error, PublishRefusedError):
+                raise
+            return False
+        return True
+
+    def _shrink(self, rows: Sequence[Row], octets: int) -> None:
+        """Send less at once from now on; a single event that no broker takes is set aside."""
+        if len(rows) > 1:
+            self._octets = octets // 2
+        elif self.session is not None:
+            refuse(self.database, self.session, [rows[0].sequence], "too-large")
+            self.ring()
 
     def _permitted(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Return the rows up to the first whose subject may not be named now.

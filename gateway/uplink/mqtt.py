@@ -24,18 +24,37 @@ from paho.mqtt.reasoncodes import ReasonCode
 REFUSED = 0x80
 """Reason codes from here on mean that the peer did not do it."""
 CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 30.0
+"""A broker that answers pings and yet acknowledges nothing for so long is as good as gone."""
+LARGEST_PACKET = 268_435_455
+"""What MQTT can carry (MQTT 5.0, section 2.1.4)."""
+
+
+TOO_LARGE = 0x95
+TAKEN_OVER = 0x8E
+NOT_SOON = frozenset({0x85, 0x86, 0x87, 0x8A, 0x8C, TAKEN_OVER})
+"""Client id not valid, bad credentials, not authorized, banned, bad authentication method, session taken over:
+what only a person can change, so that trying again at once would only be a nuisance (MQTT 5.0, section 2.4)."""
 
 
 class MqttError(Exception):
-    """The connection could not be made, or is no longer usable; the text says why."""
+    """The connection could not be made, or is no longer usable; `code` is the broker's reason code, if it gave one."""
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
+
+    @property
+    def passes_soon(self) -> bool:
+        """Whether trying again soon makes sense."""
+        return self.code not in NOT_SOON
 
 
 class PublishRefusedError(MqttError):
-    """The broker answered a publish with a reason code of 0x80 or above."""
+    """The broker answered a publish with a reason code of 0x80 or above; the connection lives on."""
 
     def __init__(self, code: int, name: str) -> None:
-        super().__init__(f"the broker refused the publish: {name} (0x{code:02X})")
-        self.code = code
+        super().__init__(f"the broker refused the publish: {name} (0x{code:02X})", code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +89,10 @@ class Connection:
     def __init__(self, client: Client) -> None:
         loop = asyncio.get_running_loop()
         self.received: asyncio.Queue[Message] = asyncio.Queue()
-        self.receive_maximum = 65_535
+        self.maximum_packet = LARGEST_PACKET
         self._client = client
         self._accepted: asyncio.Future[None] = loop.create_future()
-        self._lost: asyncio.Future[str] = loop.create_future()
+        self._lost: asyncio.Future[MqttError] = loop.create_future()
         self._acks: dict[int, asyncio.Future[tuple[int, str]]] = {}
         self._listen(loop.call_soon_threadsafe)
 
@@ -85,10 +104,10 @@ class Connection:
                 hand_over(function, *arguments)
 
         def on_connect(_c: Client, _u: object, _f: object, code: ReasonCode, properties: Properties | None) -> None:
-            post(self._on_connect, code.value, str(code), getattr(properties, "ReceiveMaximum", 65_535))
+            post(self._on_connect, code.value, str(code), getattr(properties, "MaximumPacketSize", LARGEST_PACKET))
 
         def on_disconnect(_c: Client, _u: object, _f: object, code: ReasonCode, _p: Properties | None) -> None:
-            post(self._on_lost, str(code))
+            post(self._on_lost, code.value, str(code))
 
         def on_ack(_c: Client, _u: object, mid: int, code: ReasonCode, _p: Properties | None) -> None:
             post(self._on_ack, mid, code.value, str(code))
@@ -106,21 +125,24 @@ class Connection:
         self._client.on_subscribe = on_subscribe
         self._client.on_message = on_message
 
-    def _on_connect(self, code: int, name: str, receive_maximum: int) -> None:
-        self.receive_maximum = receive_maximum
+    def _on_connect(self, code: int, name: str, maximum_packet: int) -> None:
+        self.maximum_packet = maximum_packet
         if self._accepted.done():
             return
         if code >= REFUSED:
-            self._accepted.set_exception(MqttError(f"the broker refused the connection: {name} (0x{code:02X})"))
+            self._accepted.set_exception(MqttError(f"the broker refused the connection: {name} (0x{code:02X})", code))
         else:
             self._accepted.set_result(None)
 
-    def _on_lost(self, reason: str) -> None:
+    def _on_lost(self, code: int, name: str) -> None:
+        error = MqttError(f"the connection was lost: {name}", code)
+        if code == TAKEN_OVER:
+            error = MqttError("another client connected with our client id; each gateway needs its own", code)
         if not self._lost.done():
-            self._lost.set_result(reason)
+            self._lost.set_result(error)
         for ack in self._acks.values():
             if not ack.done():
-                ack.set_exception(MqttError(f"the connection was lost: {reason}"))
+                ack.set_exception(error)
 
     def _on_ack(self, mid: int, code: int, name: str) -> None:
         ack = self._acks.pop(mid, None)
@@ -132,11 +154,11 @@ class Connection:
         futures: list[asyncio.Future[Any]] = [self._accepted, self._lost]
         await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
         if not self._accepted.done():
-            raise MqttError(f"the broker closed the connection at once: {self._lost.result()}")
+            raise self._lost.result()
         self._accepted.result()
 
     async def publish(self, message: Message) -> None:
-        """Publish with QoS 1 and wait for the PUBACK. Raises MqttError, PublishRefusedError."""
+        """Publish with QoS 1 and wait for the PUBACK. Raises MqttError (also when none comes), PublishRefusedError."""
         properties = None
         if message.content_type is not None and self._client.protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho
@@ -155,18 +177,23 @@ class Connection:
 
     async def _acknowledged(self, mid: int, result: MQTTErrorCode) -> tuple[int, str]:
         """Wait for the answer to packet `mid`. Callbacks come through the loop, so never before this registers."""
-        if result != MQTTErrorCode.MQTT_ERR_SUCCESS or self._lost.done():
-            raise MqttError(f"the connection was lost: {self._lost.result() if self._lost.done() else result.name}")
+        if self._lost.done():
+            raise self._lost.result()
+        if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise MqttError(f"the connection was lost: {result.name}")
         ack: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self._acks[mid] = ack
         try:
-            return await ack
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await ack
+        except TimeoutError:
+            raise MqttError(f"the broker did not acknowledge within {ANSWER_SECONDS:.0f} s") from None
         finally:
             self._acks.pop(mid, None)
 
     async def lost(self) -> None:
         """Wait until the connection is gone, then raise MqttError with the reason."""
-        raise MqttError(f"the connection was lost: {await asyncio.shield(self._lost)}")
+        raise await asyncio.shield(self._lost)
 
 
 @asynccontextmanager
