@@ -1,7 +1,6 @@
 """A store: a real scanner driver on a pseudo-terminal, the real processes, a real broker."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import pytest
 
 from gateway.core.pseudonym import derive
 from gateway.keys import quarter
-from tests.simulators.broker import Mosquitto, Subscriber, until
+from tests.e2e.centre import Mosquitto, Subscriber, until
 from tests.simulators.scanner import ScannerSimulator
 
 ROOT = bytes(range(32))
@@ -180,4 +179,4 @@ def store(directory: Path, broker: Mosquitto) -> Iterator[Store]:
         assert made.run("registry", "import", str(REGISTRY)).returncode == 0
         yield made
         made.stop()
-    assert not [name for name in os.listdir(directory / "state") if name.endswith(".sock")]
+    assert not list((directory / "state").glob("*.sock"))

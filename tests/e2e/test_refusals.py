@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Store
-from tests.simulators.broker import Subscriber, until
+from tests.e2e.centre import Subscriber, until
 
 VITRINE = "https://id.acme.example/t/vitrine-1"
 pytestmark = pytest.mark.timeout(120)

@@ -1,168 +1,294 @@
-"""A real mosquitto on a free port, which a test can stop, freeze, kill and start again; and what arrives at it."""
+"""Brokers that the tests command: a real mosquitto, and one that answers wrongly on purpose.
 
-import json
-import os
+with Mosquitto(tmp_path) as broker:
+    ...                                       # 127.0.0.1:{broker.port}
+    broker.freeze()                           # a black hole: the port accepts, nothing answers
+    broker.restart()                          # on the same port, as a broker comes back
+
+async with FakeBroker() as broker:
+    broker.puback = lambda published: 0x97    # every publish is refused: quota exceeded
+"""
+
+import asyncio
 import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from tests.simulators.authority import Certificate
 
-SECONDS = 20.0
+HOST = "127.0.0.1"
+START_SECONDS = 10.0
+ATTEMPTS = 5
+"""Another test may take the port between looking for a free one and listening on it."""
+RUNNING = " running"
 
-
-def until(condition: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
-    """Poll until the condition holds; fail and say what was waited for when it does not."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
-        time.sleep(0.02)
+CONFIGURATION = """listener {port} {host}
+allow_anonymous {anonymous}
+persistence true
+persistence_location {directory}/
+autosave_on_changes true
+autosave_interval 1
+max_queued_messages 0
+set_tcp_nodelay true
+log_dest stderr
+"""
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
+    """Return a port that is free at this moment."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
-def mosquitto() -> str:
-    """Find the broker. Fails when it is not installed: a test without it would show nothing."""
-    found = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    assert found, "mosquitto is not installed: apt-get install mosquitto"
+def mosquitto_program() -> str:
+    """Find mosquitto; Debian installs it where users do not look. Fails when there is none: no test is passed over."""
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+    assert found, "these tests need a real broker: apt-get install mosquitto (or: make test, which says so first)"
     return found
 
 
-@dataclass
 class Mosquitto:
-    """`with Mosquitto(directory) as broker: ...`; `settings` are further lines of its configuration."""
+    """A mosquitto of its own, with its files in `directory`, on a port that stays the same over restarts.
 
-    directory: Path
-    settings: str = ""
-    port: int = field(default_factory=free_port)
-    listener: str = ""
-    """Lines that belong to the listener (TLS)."""
-    _process: subprocess.Popen[bytes] | None = None
+    `acl` is the text of an ACL file; `tls` a certificate for the listener; without `anonymous` nobody may log in. What
+    it has acknowledged, and the sessions of its subscribers, survive `stop`; `kill` is a power cut for it.
+    """
+
+    def __init__(
+        self, directory: Path, *, acl: str | None = None, tls: Certificate | None = None, anonymous: bool = True
+    ) -> None:
+        self.directory = directory / "mosquitto"
+        self.port = 0
+        self._acl = acl
+        self._tls = tls
+        self._anonymous = anonymous
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
+        self.directory.mkdir(parents=True)
+        self.directory.chmod(0o777)  # started by root, mosquitto goes on as another user
+        for _ in range(ATTEMPTS):
+            self.port = free_port()
+            with suppress(OSError):
+                self.start()
+                return self
+        raise AssertionError(f"mosquitto found no port: {self.said()}")
 
     def __exit__(self, *_: object) -> None:
-        """Stop, whatever state it is in."""
         self.kill()
 
-    def start(self) -> None:
-        """Start, and wait until it listens."""
-        file = self.directory / "mosquitto.conf"
-        anonymous = "" if "allow_anonymous" in self.settings else "allow_anonymous true\n"
-        lines = f"user root\nlistener {self.port} 127.0.0.1\n{self.listener}\n{anonymous}{self.settings}\n"
-        file.write_text(lines, encoding="utf-8")
-        log = (self.directory / "mosquitto.log").open("ab")
-        with log:
-            self._process = subprocess.Popen([mosquitto(), "-c", str(file)], stdout=log, stderr=log)
-        until(self._listens, "mosquitto to listen")
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
-    def _listens(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self.directory / "mosquitto.log").read_text(encoding="utf-8")
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+    def start(self) -> None:
+        """Start it, or start it again. Raises OSError when the port is taken."""
+        (self.directory / "mosquitto.conf").write_text(self._configuration(), encoding="utf-8")
+        log = self.directory / "mosquitto.log"
+        with log.open("wb") as output:
+            command = [mosquitto_program(), "-c", str(self.directory / "mosquitto.conf")]
+            self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        deadline = time.monotonic() + START_SECONDS
+        while RUNNING not in self.said():
+            if self._process.poll() is not None and "in use" in self.said():
+                raise OSError(self.said())
+            assert self._process.poll() is None, f"mosquitto ended at once: {self.said()}"
+            assert time.monotonic() < deadline, f"mosquitto did not start: {self.said()}"
+            time.sleep(0.005)
 
     def stop(self) -> None:
-        """End as a service does."""
-        self._signal(signal.SIGTERM)
+        """Stop it as an administrator does; it saves its sessions."""
+        self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End as in a power cut."""
-        self._signal(signal.SIGKILL)
+        """End it at once; what it had not saved is gone."""
+        self._end(signal.SIGKILL)
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait()
-            self._process = None
+    def restart(self) -> None:
+        """Stop it and start it on the same port."""
+        self.stop()
+        self.start()
 
     def freeze(self) -> None:
-        """Be a black hole: connections stay, nothing answers."""
+        """Stop it from answering; connections stay open and the port accepts more."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Answer again."""
+        """Let it answer again."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def said(self) -> str:
+        """Return its log since the last start."""
+        return (self.directory / "mosquitto.log").read_text(encoding="utf-8", errors="replace")
 
-class Subscriber:
-    """Collects what arrives under a topic filter, as the wire has it. Reconnects by itself."""
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(START_SECONDS)
+        self._process.kill()
+        self._process.wait()
 
-    def __init__(self, port: int, topic: str = "touchpoint/#") -> None:
-        self.messages: list[MQTTMessage] = []
-        self._lock = threading.Lock()
-        self._subscribed = threading.Event()
-        self._topic = topic
-        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, client_id="subscriber")
-        self._client.on_connect = lambda client, *_: client.subscribe(topic, 1) and None
-        self._client.on_subscribe = lambda *_: self._subscribed.set()
-        self._client.on_message = self._collect
-        self._client.reconnect_delay_set(1, 1)
-        self._client.connect("127.0.0.1", port)
+    def _configuration(self) -> str:
+        lines = CONFIGURATION.format(
+            port=self.port, host=HOST, directory=self.directory, anonymous=str(self._anonymous).lower()
+        )
+        if self._acl is not None:
+            (self.directory / "acl").write_text(self._acl, encoding="utf-8")
+            lines += f"acl_file {self.directory / 'acl'}\n"
+        if self._tls is not None:
+            lines += f"certfile {self._tls.certificate}\nkeyfile {self._tls.key}\n"
+        return lines
 
-    def __enter__(self) -> Self:
-        """Start to listen."""
-        self._client.loop_start()
-        assert self._subscribed.wait(SECONDS), "the subscriber could not subscribe"
+
+@dataclass(frozen=True)
+class Published:
+    """A PUBLISH that the fake broker received."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    duplicate: bool
+    content_type: str | None
+
+
+@dataclass
+class FakeBroker:
+    """Speaks just enough MQTT 5 to answer as it is told: late, never, or with a chosen reason code.
+
+    Answers are reason codes (MQTT 5.0, section 2.4); None is silence.
+    """
+
+    connack: int | None = 0
+    puback: Callable[[Published], int | None] = lambda _: 0
+    maximum_packet: int | None = None
+    """What the CONNACK says that it takes, in octets."""
+    published: list[Published] = field(default_factory=list)
+    port: int = 0
+    connections: int = 0
+    """How many CONNECT packets came, ever."""
+    hears: asyncio.Event = field(default_factory=asyncio.Event)
+    """While it is clear, nothing more is read from any connection: what is sent fills the network's buffers."""
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    async def __aenter__(self) -> Self:
+        self.hears.set()
+        self._server = await asyncio.start_server(self._serve, HOST, self.port, limit=1024)
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Leave."""
-        self._client.disconnect()
-        self._client.loop_stop()
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.drop()
+        await asyncio.sleep(0)
 
-    def _collect(self, _client: Client, _user: object, message: MQTTMessage) -> None:
-        with self._lock:
-            self.messages.append(message)
+    def drop(self) -> None:
+        """Break every connection without a word."""
+        for writer in self._writers:
+            writer.transport.abort()
 
-    def publish(self, topic: str, payload: str) -> None:
-        """Say something to the gateway."""
-        self._client.publish(topic, payload, 1).wait_for_publish(SECONDS)
+    def disconnect(self, code: int) -> None:
+        """Send a DISCONNECT with this reason code and close."""
+        for writer in self._writers:
+            writer.write(bytes([0xE0, 1, code]))
+            writer.close()
 
-    def payloads(self, last: str) -> list[bytes]:
-        """Return what arrived on the topics that end so, in order."""
-        with self._lock:
-            return [bytes(message.payload) for message in self.messages if message.topic.endswith(last)]
+    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish to every client, with QoS 0."""
+        body = _text(topic) + b"\0" + payload
+        for writer in self._writers:
+            writer.write(bytes([0x31 if retain else 0x30]) + _length(len(body)) + body)
 
-    def content_types(self) -> set[str]:
-        """Return the MQTT 5 content types of the event messages."""
-        with self._lock:
-            return {
-                str(message.properties.ContentType)
-                for message in self.messages
-                if message.topic.endswith("/event") and message.properties is not None
-            }
+    def on(self, topic: str) -> list[bytes]:
+        """Return the payloads that came on a topic, in order."""
+        return [published.payload for published in self.published if published.topic == topic]
 
-    def events(self) -> list[dict[str, Any]]:
-        """Return every event in the order of arrival, batches taken apart, copies included."""
-        found: list[dict[str, Any]] = []
-        for payload in self.payloads("/event"):
-            content = json.loads(payload)
-            found += content if isinstance(content, list) else [content]
-        return found
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            while True:
+                (header,) = await reader.readexactly(1)
+                body = await reader.readexactly(await _read_length(reader))
+                writer.write(self._answer(header, body))
+                await self.hears.wait()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
 
-    def sequences(self) -> list[int]:
-        """Return the sequences of distinct events in the order of their first arrival."""
-        return list(dict.fromkeys(int(event["sequence"]) for event in self.events()))
+    def _answer(self, header: int, body: bytes) -> bytes:
+        match header & 0xF0:
+            case 0x10:
+                self.connections += 1
+                return self._connack()
+            case 0x30:
+                return self._take(header, body)
+            case 0x80:
+                return bytes([0x90, 4]) + body[:2] + b"\0\1"
+            case 0xC0:
+                return b"\xd0\0"
+            case _:
+                return b""
 
-    def states(self) -> list[dict[str, Any]]:
-        """Return the state messages."""
-        return [json.loads(payload) for payload in self.payloads("/state")]
+    def _connack(self) -> bytes:
+        if self.connack is None:
+            return b""
+        maximum = self.maximum_packet
+        properties = b"" if maximum is None else b"\x27" + maximum.to_bytes(4, "big")
+        body = bytes([0, self.connack, len(properties)]) + properties
+        return b"\x20" + bytes([len(body)]) + body
+
+    def _take(self, header: int, body: bytes) -> bytes:
+        topic, rest = _cut(body)
+        packet_id, rest = (rest[:2], rest[2:]) if header & 0x06 else (b"", rest)
+        properties, payload = rest[1 : 1 + rest[0]], rest[1 + rest[0] :]
+        content_type = _cut(properties[1:])[0].decode() if properties[:1] == b"\x03" else None
+        published = Published(
+            topic.decode(), payload, header >> 1 & 3, bool(header & 1), bool(header & 8), content_type
+        )
+        self.published.append(published)
+        code = self.puback(published)
+        return b"" if code is None or not packet_id else b"\x40\x04" + packet_id + bytes([code, 0])
+
+
+def _text(value: str) -> bytes:
+    return len(value.encode()).to_bytes(2, "big") + value.encode()
+
+
+def _cut(data: bytes) -> tuple[bytes, bytes]:
+    """Take a string with its length before it off the front."""
+    end = 2 + int.from_bytes(data[:2], "big")
+    return data[2:end], data[end:]
+
+
+def _length(number: int) -> bytes:
+    """Write a variable byte integer (MQTT 5.0, section 1.5.5)."""
+    digits = bytearray()
+    while True:
+        number, digit = divmod(number, 128)
+        digits.append(digit | (0x80 if number else 0))
+        if not number:
+            return bytes(digits)
+
+
+async def _read_length(reader: asyncio.StreamReader) -> int:
+    number, shift = 0, 0
+    while True:
+        (digit,) = await reader.readexactly(1)
+        number |= (digit & 0x7F) << shift
+        shift += 7
+        if digit < 0x80:
+            return number

@@ -1,0 +1,103 @@
+"""A row of the table: ours and what it is held against, both measured, and whether the target is met."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the ratio of ours to the baseline, or ours alone, must come to."""
+
+    limit: float
+    at_least: bool = False
+    unit: str = "×"
+
+    def met_by(self, value: float) -> bool:
+        """Tell whether a value reaches it."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+    def __str__(self) -> str:
+        return f"{'≥' if self.at_least else '≤'} {self.limit:g} {self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table. Without a target it is reported only, without a baseline `target` judges ours alone."""
+
+    what: str
+    beside: str
+    unit: str
+    ours: float
+    baseline: float | None = None
+    ratio: float | None = None
+    target: Target | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is reached; None where there is none."""
+        judged = self.ours if self.baseline is None else self.ratio
+        return None if self.target is None or judged is None else self.target.met_by(judged)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        return asdict(self) | {"target": None if self.target is None else str(self.target), "met": self.met}
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Repeated measurements of ours and of the baseline, taken in turn."""
+
+    ours: tuple[float, ...]
+    baseline: tuple[float, ...]
+
+    def row(self, what: str, beside: str, unit: str, target: Target | None = None) -> Row:
+        """Return medians, and the median of the ratios of neighbours: what disturbs both cancels out."""
+        ratio = median(ours / bare for ours, bare in zip(self.ours, self.baseline, strict=True))
+        return Row(what, beside, unit, median(self.ours), median(self.baseline), ratio, target)
+
+
+def in_turn(ours: Callable[[], float], baseline: Callable[[], float], times: int) -> Pairs:
+    """Measure both, alternately, and who goes first alternates too; once each before that counts."""
+    ours()
+    baseline()
+    pairs = [_pair(ours, baseline, turn) for turn in range(times)]
+    return Pairs(tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs))
+
+
+def _pair(ours: Callable[[], float], baseline: Callable[[], float], turn: int) -> tuple[float, float]:
+    if turn % 2:
+        bare = baseline()
+        return ours(), bare
+    return ours(), baseline()
+
+
+def quantity(value: float, unit: str) -> str:
+    """Write a value with its unit: seconds with the prefix that suits them, all else with thousands apart."""
+    if unit != "s":
+        return f"{value:,.0f} {unit}" if abs(value) >= 100 else f"{value:.3g} {unit}"
+    scale, prefix = next(((scale, prefix) for scale, prefix in PREFIXES if value >= scale), PREFIXES[-1])
+    return f"{value / scale:.3g} {prefix}s"
+
+
+def lines(rows: list[Row]) -> Iterator[str]:
+    """Yield the table, as Markdown."""
+    yield "| what | ours | beside | baseline | ratio | to reach | |"
+    yield "| --- | ---: | --- | ---: | ---: | ---: | --- |"
+    for row in rows:
+        yield f"| {' | '.join(_cells(row))} |"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.what,
+        quantity(row.ours, row.unit),
+        row.beside,
+        "" if row.baseline is None else quantity(row.baseline, row.unit),
+        "" if row.ratio is None else f"{row.ratio:.2f} ×",
+        "" if row.target is None else str(row.target),
+        {True: "met", False: "MISSED", None: ""}[row.met],
+    )

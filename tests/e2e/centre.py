@@ -1,0 +1,168 @@
+"""A real mosquitto on a free port, which a test can stop, freeze, kill and start again; and what arrives at it."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+SECONDS = 20.0
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
+    """Poll until the condition holds; fail and say what was waited for when it does not."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def mosquitto() -> str:
+    """Find the broker. Fails when it is not installed: a test without it would show nothing."""
+    found = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    assert found, "mosquitto is not installed: apt-get install mosquitto"
+    return found
+
+
+@dataclass
+class Mosquitto:
+    """`with Mosquitto(directory) as broker: ...`; `settings` are further lines of its configuration."""
+
+    directory: Path
+    settings: str = ""
+    port: int = field(default_factory=free_port)
+    listener: str = ""
+    """Lines that belong to the listener (TLS)."""
+    _process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop, whatever state it is in."""
+        self.kill()
+
+    def start(self) -> None:
+        """Start, and wait until it listens."""
+        file = self.directory / "mosquitto.conf"
+        anonymous = "" if "allow_anonymous" in self.settings else "allow_anonymous true\n"
+        lines = f"user root\nlistener {self.port} 127.0.0.1\n{self.listener}\n{anonymous}{self.settings}\n"
+        file.write_text(lines, encoding="utf-8")
+        log = (self.directory / "mosquitto.log").open("ab")
+        with log:
+            self._process = subprocess.Popen([mosquitto(), "-c", str(file)], stdout=log, stderr=log)
+        until(self._listens, "mosquitto to listen")
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.directory / "mosquitto.log").read_text(encoding="utf-8")
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def stop(self) -> None:
+        """End as a service does."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End as in a power cut."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Be a black hole: connections stay, nothing answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Answer again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+class Subscriber:
+    """Collects what arrives under a topic filter, as the wire has it. Reconnects by itself."""
+
+    def __init__(self, port: int, topic: str = "touchpoint/#") -> None:
+        self.messages: list[MQTTMessage] = []
+        self._lock = threading.Lock()
+        self._subscribed = threading.Event()
+        self._topic = topic
+        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, client_id="subscriber")
+        self._client.on_connect = lambda client, *_: client.subscribe(topic, 1) and None
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_message = self._collect
+        self._client.reconnect_delay_set(1, 1)
+        self._client.connect("127.0.0.1", port)
+
+    def __enter__(self) -> Self:
+        """Start to listen."""
+        self._client.loop_start()
+        assert self._subscribed.wait(SECONDS), "the subscriber could not subscribe"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _collect(self, _client: Client, _user: object, message: MQTTMessage) -> None:
+        with self._lock:
+            self.messages.append(message)
+
+    def publish(self, topic: str, payload: str) -> None:
+        """Say something to the gateway."""
+        self._client.publish(topic, payload, 1).wait_for_publish(SECONDS)
+
+    def payloads(self, last: str) -> list[bytes]:
+        """Return what arrived on the topics that end so, in order."""
+        with self._lock:
+            return [bytes(message.payload) for message in self.messages if message.topic.endswith(last)]
+
+    def content_types(self) -> set[str]:
+        """Return the MQTT 5 content types of the event messages."""
+        with self._lock:
+            return {
+                str(getattr(message.properties, "ContentType", None))
+                for message in self.messages
+                if message.topic.endswith("/event") and message.properties is not None
+            }
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return every event in the order of arrival, batches taken apart, copies included."""
+        found: list[dict[str, Any]] = []
+        for payload in self.payloads("/event"):
+            content = json.loads(payload)
+            found += content if isinstance(content, list) else [content]
+        return found
+
+    def sequences(self) -> list[int]:
+        """Return the sequences of distinct events in the order of their first arrival."""
+        return list(dict.fromkeys(int(event["sequence"]) for event in self.events()))
+
+    def states(self) -> list[dict[str, Any]]:
+        """Return the state messages."""
+        return [json.loads(payload) for payload in self.payloads("/state")]

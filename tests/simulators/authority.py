@@ -1,0 +1,84 @@
+"""A certificate authority for an afternoon: signs what a broker shows, in date or not, for its host or another.
+
+authority = Authority(tmp_path)
+authority.certificate                              # what a client trusts
+authority.issue("broker", "127.0.0.1")             # Certificate(certificate=..., key=...)
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+YEAR = timedelta(days=365)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Where a certificate and its private key lie, in PEM."""
+
+    certificate: Path
+    key: Path
+
+
+class Authority:
+    """Keeps its files, and those of the certificates it issues, in `directory`."""
+
+    def __init__(self, directory: Path, name: str = "authority") -> None:
+        self._directory = directory
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self.certificate = directory / f"{name}.pem"
+        builder = _valid(self._name, self._name, self._key.public_key(), -YEAR, YEAR)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        _write(self.certificate, builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, name: str, host: str, *, expired: bool = False) -> Certificate:
+        """Sign a certificate for a host name or address."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = _valid(self._name, subject, key.public_key(), -YEAR, -YEAR / 2 if expired else YEAR)
+        builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(host)]), critical=False)
+        issued = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}.key")
+        _write(issued.certificate, builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        _write(issued.key, _unencrypted(key))
+        return issued
+
+
+def _valid(
+    issuer: x509.Name, subject: x509.Name, key: ec.EllipticCurvePublicKey, begins: timedelta, ends: timedelta
+) -> x509.CertificateBuilder:
+    """Begin a certificate that is valid between two distances from now."""
+    now = datetime.now(UTC)  # noqa: TID251  # the TLS library compares with the real clock
+    return (
+        x509.CertificateBuilder()
+        .issuer_name(issuer)
+        .subject_name(subject)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + begins)
+        .not_valid_after(now + ends)
+    )
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _unencrypted(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _write(path: Path, pem: bytes) -> None:
+    path.write_bytes(pem)
+    path.chmod(0o644)  # mosquitto reads it as its own user

@@ -1,0 +1,40 @@
+"""An outbox in a directory of its own."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gateway.core.event import Draft, EventType
+from gateway.core.sighting import Moment
+from gateway.store.database import open_writer, transaction
+from gateway.store.outbox import Outbox
+from gateway.store.schema import CAPTURE
+
+SOURCE, BOOT = "urn:touchpoint:acme:zrh-1:gw-1", "boot"
+DATA = (
+    '{"touchpoint":{"id":"vitrine-1","kind":"display","zone":null,"phase":null,"product":null,"campaign":null},'
+    '"at":null,"channel":"nfc","reader":"r","test":false,"subject":null,"authenticity":null,"clock":"synced"}'
+)
+
+
+def tap(handle: str | None = None, at_ms: int = 1_000, kind: EventType = EventType.TAP) -> Draft:
+    """Draft an event; with a handle it has a subject, as far as the store knows."""
+    return Draft(kind, Moment(at_ms * 1_000_000, at_ms), DATA, handle, None if handle is None else "personalisation")
+
+
+def opened(directory: Path) -> Outbox:
+    """Open the outbox of a directory."""
+    outbox = Outbox(open_writer(directory, CAPTURE), SOURCE, BOOT)
+    with transaction(outbox.connection):
+        outbox.open("session-1", 0)
+    return outbox
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    """An empty outbox."""
+    made = opened(tmp_path)
+    with closing(made.connection):
+        yield made
