@@ -16,8 +16,8 @@ from jsonschema import Draft7Validator, Draft202012Validator
 
 from gateway.core.contract import schemas
 from gateway.core.event import State
-from tests.e2e.conftest import ROOT, Store
 from tests.e2e.centre import Mosquitto, Subscriber, until
+from tests.e2e.conftest import ROOT, Store
 
 TOKEN = "https://id.acme.example/m/Zk3vX9c1QmS7tB0dLw2RfA"
 VITRINE, GOOD = "https://id.acme.example/t/vitrine-1", "https://id.acme.example/f/good"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Store
 from tests.e2e.centre import Subscriber, until
+from tests.e2e.conftest import Store
 
 VITRINE = "https://id.acme.example/t/vitrine-1"
 pytestmark = pytest.mark.timeout(120)
