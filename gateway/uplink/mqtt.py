@@ -7,6 +7,7 @@ reason code is looked at (MQTT 5.0, section 3.4.2.1).
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -26,6 +27,7 @@ REFUSED = 0x80
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 """A broker that answers pings and yet acknowledges nothing for so long is as good as gone."""
+CLOSE_SECONDS = 0.5
 LARGEST_PACKET = 268_435_455
 """What MQTT can carry (MQTT 5.0, section 2.1.4)."""
 
@@ -195,6 +197,20 @@ class Connection:
         """Wait until the connection is gone, then raise MqttError with the reason."""
         raise await asyncio.shield(self._lost)
 
+    async def close(self) -> None:
+        """Send DISCONNECT, so that the broker does not publish the Will; one that does not take even that is cut off.
+
+        paho's thread would go on until the keep-alive runs out, and `loop_stop` would wait for it.
+        """
+        try:
+            if self._client.disconnect() == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                await asyncio.wait([self._lost], timeout=CLOSE_SECONDS)
+        finally:
+            if not self._lost.done() and isinstance(wire := self._client.socket(), socket.socket):
+                with contextlib.suppress(OSError):
+                    wire.shutdown(socket.SHUT_RDWR)
+            self._client.loop_stop()
+
 
 @asynccontextmanager
 async def connect(broker: Broker, will: Message) -> AsyncIterator[Connection]:
@@ -206,16 +222,16 @@ async def connect(broker: Broker, will: Message) -> AsyncIterator[Connection]:
     client = _client(broker, will)
     connection = Connection(client)
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await _dial(client, broker)
-            client.loop_start()
-            await connection.accepted()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await _dial(client, broker)
+                client.loop_start()
+                await connection.accepted()
+        except TimeoutError:
+            raise MqttError(f"no answer from {broker.host}:{broker.port} within {CONNECT_SECONDS:.0f} s") from None
         yield connection
-    except TimeoutError:
-        raise MqttError(f"no answer from {broker.host}:{broker.port} within {CONNECT_SECONDS:.0f} s") from None
     finally:
-        client.disconnect()
-        client.loop_stop()
+        await connection.close()
 
 
 def _client(broker: Broker, will: Message) -> Client:

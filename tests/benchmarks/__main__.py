@@ -11,12 +11,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import ingest, sightings
+from tests.benchmarks import drain, ingest, sightings
 from tests.benchmarks.row import Row, lines
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "sightings": sightings.rows,
     "ingest": ingest.rows,
+    "drain": drain.rows,
 }
 
 

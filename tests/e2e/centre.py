@@ -15,6 +15,8 @@ from typing import Any, Self
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 SECONDS = 20.0
 
@@ -104,19 +106,25 @@ class Mosquitto:
 
 
 class Subscriber:
-    """Collects what arrives under a topic filter, as the wire has it. Reconnects by itself."""
+    """Collects what arrives under a topic filter, as the wire has it. Its session outlives a broker that is stopped."""
 
     def __init__(self, port: int, topic: str = "touchpoint/#") -> None:
         self.messages: list[MQTTMessage] = []
         self._lock = threading.Lock()
         self._subscribed = threading.Event()
         self._topic = topic
-        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, client_id="subscriber")
+        self._client = Client(
+            CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, client_id=f"subscriber-{topic.count('+')}"
+        )
+            CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, client_id=f"subscriber-{topic.count('+')}"
+        )
         self._client.on_connect = lambda client, *_: client.subscribe(topic, 1) and None
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = self._collect
         self._client.reconnect_delay_set(1, 1)
-        self._client.connect("127.0.0.1", port)
+        lasting = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho
+        lasting.SessionExpiryInterval = 3600
+        self._client.connect("127.0.0.1", port, clean_start=False, properties=lasting)
 
     def __enter__(self) -> Self:
         """Start to listen."""

@@ -102,9 +102,9 @@ def _present(store: Store, granted: list[object]) -> bool:
     return bool(granted)
 
 
-def test_a_withdrawal_reaches_what_waits(store: Store, broker: Mosquitto) -> None:
+def test_a_withdrawal_reaches_what_waits(store: Store, broker: Mosquitto, subscriber: Subscriber) -> None:
     """While the broker is away a customer withdraws: of what waits about them only the numbers arrive."""
-    broker.kill()
+    broker.stop()
     store.start()
     assert store.run("consent", "grant", "--token-from-stdin", given=TOKEN).returncode == 0
     store.scan(VITRINE, TOKEN, VITRINE)
@@ -117,39 +117,38 @@ def test_a_withdrawal_reaches_what_waits(store: Store, broker: Mosquitto) -> Non
     assert waiting.count('"type":"touchpoint.gap.v1"') == 2
     assert store.files_holding("tp1.") == []
     broker.start()
-    with Subscriber(broker.port) as subscriber:
-        arrived(subscriber, 3)
-        assert [event["type"].split(".")[1] for event in subscriber.events()][:3] == ["scan", "gap", "gap"]
+    arrived(subscriber, 3)
+    assert [event["type"].split(".")[1] for event in subscriber.events()][:3] == ["scan", "gap", "gap"]
     store.stop()
     assert store.ask("outbox", "verify")["withdrawn"] == 2
 
 
-def test_without_a_broker_the_gateway_captures_and_later_sends_it_all(store: Store, broker: Mosquitto) -> None:
+def test_without_a_broker_the_gateway_captures_and_later_sends_it_all(
+    store: Store, broker: Mosquitto, subscriber: Subscriber
+) -> None:
     """Nothing that was accepted meanwhile is missing, and the order is kept; several travel in one message."""
-    broker.kill()
+    broker.stop()
     store.start()
     store.scan(*[VITRINE, GOOD] * 10)
     assert store.ask("status")["waiting"] == 20
     broker.start()
-    with Subscriber(broker.port) as subscriber:
-        arrived(subscriber, 20)
-        assert subscriber.sequences() == list(range(1, 21))
-        assert "application/cloudevents-batch+json" in subscriber.content_types()
+    arrived(subscriber, 20)
+    assert subscriber.sequences() == list(range(1, 21))
+    assert "application/cloudevents-batch+json" in subscriber.content_types()
 
 
-def test_what_is_exported_is_what_is_sent(store: Store, broker: Mosquitto) -> None:
+def test_what_is_exported_is_what_is_sent(store: Store, broker: Mosquitto, subscriber: Subscriber) -> None:
     """`outbox export` prints the bytes of the wire; with `batch = 1` each travels alone."""
-    broker.kill()
+    broker.stop()
     store.configure(mqtt="batch = 1")
     store.start()
     store.scan(VITRINE, GOOD, VITRINE)
     exported = store.run("outbox", "export").stdout.splitlines()
     broker.start()
-    with Subscriber(broker.port) as subscriber:
-        arrived(subscriber, 3)
-        sent = [payload.decode() for payload in subscriber.payloads("/event")]
-        assert list(dict.fromkeys(sent)) == exported
-        assert subscriber.content_types() == {"application/cloudevents+json"}
+    arrived(subscriber, 3)
+    sent = [payload.decode() for payload in subscriber.payloads("/event")]
+    assert list(dict.fromkeys(sent)) == exported
+    assert subscriber.content_types() == {"application/cloudevents+json"}
 
 
 def test_a_broker_that_restarts_is_found_again(store: Store, broker: Mosquitto, subscriber: Subscriber) -> None:

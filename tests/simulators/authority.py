@@ -36,7 +36,7 @@ class Authority:
         self.certificate = directory / f"{name}.pem"
         builder = _valid(self._name, self._name, self._key.public_key(), -YEAR, YEAR)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        _write(self.certificate, builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        self.certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str, host: str, *, expired: bool = False) -> Certificate:
         """Sign a certificate for a host name or address."""
@@ -45,8 +45,10 @@ class Authority:
         builder = _valid(self._name, subject, key.public_key(), -YEAR, -YEAR / 2 if expired else YEAR)
         builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(host)]), critical=False)
         issued = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}.key")
-        _write(issued.certificate, builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-        _write(issued.key, _unencrypted(key))
+        issued.certificate.write_bytes(
+            builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        )
+        issued.key.write_bytes(_unencrypted(key))
         return issued
 
 
@@ -77,8 +79,3 @@ def _unencrypted(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write(path: Path, pem: bytes) -> None:
-    path.write_bytes(pem)
-    path.chmod(0o644)  # mosquitto reads it as its own user

@@ -29,7 +29,8 @@ ATTEMPTS = 5
 """Another test may take the port between looking for a free one and listening on it."""
 RUNNING = " running"
 
-CONFIGURATION = """listener {port} {host}
+CONFIGURATION = """user root
+listener {port} {host}
 allow_anonymous {anonymous}
 persistence true
 persistence_location {directory}/
@@ -58,15 +59,22 @@ def mosquitto_program() -> str:
 class Mosquitto:
     """A mosquitto of its own, with its files in `directory`, on a port that stays the same over restarts.
 
-    `acl` is the text of an ACL file; `tls` a certificate for the listener; without `anonymous` nobody may log in. What
+    `settings` are further lines of its configuration, `acl` is the text of an ACL file; `tls` a certificate for the listener; without `anonymous` nobody may log in. What
     it has acknowledged, and the sessions of its subscribers, survive `stop`; `kill` is a power cut for it.
     """
 
     def __init__(
-        self, directory: Path, *, acl: str | None = None, tls: Certificate | None = None, anonymous: bool = True
+        self,
+        directory: Path,
+        settings: str = "",
+        *,
+        acl: str | None = None,
+        tls: Certificate | None = None,
+        anonymous: bool = True,
     ) -> None:
         self.directory = directory / "mosquitto"
         self.port = 0
+        self._settings = settings
         self._acl = acl
         self._tls = tls
         self._anonymous = anonymous
@@ -74,7 +82,6 @@ class Mosquitto:
 
     def __enter__(self) -> Self:
         self.directory.mkdir(parents=True)
-        self.directory.chmod(0o777)  # started by root, mosquitto goes on as another user
         for _ in range(ATTEMPTS):
             self.port = free_port()
             with suppress(OSError):
@@ -149,7 +156,7 @@ class Mosquitto:
             lines += f"acl_file {self.directory / 'acl'}\n"
         if self._tls is not None:
             lines += f"certfile {self._tls.certificate}\nkeyfile {self._tls.key}\n"
-        return lines
+        return f"{lines}{self._settings}\n"
 
 
 @dataclass(frozen=True)
@@ -173,15 +180,19 @@ class FakeBroker:
 
     connack: int | None = 0
     puback: Callable[[Published], int | None] = lambda _: 0
+    suback: int = 1
     maximum_packet: int | None = None
     """What the CONNACK says that it takes, in octets."""
     published: list[Published] = field(default_factory=list)
     port: int = 0
     connections: int = 0
     """How many CONNECT packets came, ever."""
+    disconnected: int = 0
+    """How many DISCONNECT packets came."""
     hears: asyncio.Event = field(default_factory=asyncio.Event)
     """While it is clear, nothing more is read from any connection: what is sent fills the network's buffers."""
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _serving: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
         self.hears.set()
@@ -191,8 +202,10 @@ class FakeBroker:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        self.hears.set()
         self.drop()
-        await asyncio.sleep(0)
+        if self._serving:
+            await asyncio.wait(self._serving)
 
     def drop(self) -> None:
         """Break every connection without a word."""
@@ -217,6 +230,8 @@ class FakeBroker:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        if (task := asyncio.current_task()) is not None:
+            self._serving.add(task)
         try:
             while True:
                 (header,) = await reader.readexactly(1)
@@ -237,9 +252,12 @@ class FakeBroker:
             case 0x30:
                 return self._take(header, body)
             case 0x80:
-                return bytes([0x90, 4]) + body[:2] + b"\0\1"
+                return bytes([0x90, 4]) + body[:2] + bytes([0, self.suback])
             case 0xC0:
                 return b"\xd0\0"
+            case 0xE0:
+                self.disconnected += 1
+                return b""
             case _:
                 return b""
 
