@@ -11,13 +11,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import drain, ingest, sightings
+from tests.benchmarks import drain, ingest, latency, sightings
 from tests.benchmarks.row import Row, lines
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "sightings": sightings.rows,
     "ingest": ingest.rows,
     "drain": drain.rows,
+    "latency": latency.rows,
 }
 
 

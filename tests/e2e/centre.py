@@ -116,8 +116,6 @@ class Subscriber:
         self._client = Client(
             CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, client_id=f"subscriber-{topic.count('+')}"
         )
-            CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, client_id=f"subscriber-{topic.count('+')}"
-        )
         self._client.on_connect = lambda client, *_: client.subscribe(topic, 1) and None
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = self._collect

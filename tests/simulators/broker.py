@@ -59,8 +59,9 @@ def mosquitto_program() -> str:
 class Mosquitto:
     """A mosquitto of its own, with its files in `directory`, on a port that stays the same over restarts.
 
-    `settings` are further lines of its configuration, `acl` is the text of an ACL file; `tls` a certificate for the listener; without `anonymous` nobody may log in. What
-    it has acknowledged, and the sessions of its subscribers, survive `stop`; `kill` is a power cut for it.
+    `settings` are further lines of its configuration, `acl` is the text of an ACL file, `tls` a certificate for the
+    listener; without `anonymous` nobody may log in. What it has acknowledged, and the sessions of its subscribers,
+    survive `stop`; `kill` is a power cut for it.
     """
 
     def __init__(

@@ -13,6 +13,7 @@ from gateway.uplink import mqtt
 from gateway.uplink.mqtt import Broker, Connection, Message, MqttError, PublishRefusedError, connect
 from tests.simulators.authority import Authority, Certificate
 from tests.simulators.broker import FakeBroker, Mosquitto, free_port
+from tests.uplink.conftest import until
 
 SECRET = "nobody-reads-this-in-an-error"
 WILL = Message("touchpoint/v1/acme/zrh-1/gw-1/state", b"gone", retain=True)
@@ -26,24 +27,12 @@ def at(port: int, host: str = "127.0.0.1", ca: Path | None = None) -> Broker:
     return Broker(host, port, "gw-1", keepalive=5, ca=ca)
 
 
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeBroker]:
-    async with FakeBroker() as broker:
-        yield broker
-
-
 async def refusal(broker: Broker) -> str:
     """Connect in vain and return why."""
     with pytest.raises(MqttError) as caught:
         async with connect(broker, WILL):
             pass
     return str(caught.value)
-
-
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  # what paho's thread and a broker do sets no event of ours
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

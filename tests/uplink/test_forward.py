@@ -1,0 +1,437 @@
+"""Forwarding: in order, unchanged, decided once more, and nothing forgotten before it is known to have arrived."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.core.sighting import ClockQuality
+from gateway.store.progress import progress
+from gateway.uplink import forward
+from gateway.uplink.forward import HEADER, MANY, ONE
+from gateway.uplink.mqtt import Broker, Connection, Message, MqttError, connect
+from tests.simulators.broker import FakeBroker, Published
+from tests.uplink.conftest import TOPICS, Bench, CaptureHalf, until
+
+WILL = Message(TOPICS.state, b"gone", retain=True)
+QUOTA, TOO_LARGE = 0x97, 0x95
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[Connection]:
+    async with connect(Broker("127.0.0.1", port, "gw-1"), WILL) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def forwarding(bench: Bench, fake: FakeBroker) -> AsyncIterator[None]:
+    """Forward until the block ends."""
+    async with connected(fake.port) as connection, asyncio.TaskGroup() as tasks:
+        work = tasks.create_task(bench.forwarder.run(connection))
+        yield
+        work.cancel()
+
+
+def texts(published: Iterable[Published]) -> list[str]:
+    """Return the events of messages, taken apart as the wire has them."""
+    found = []
+    for message in published:
+        text = message.payload.decode()
+        read = json.loads(text)
+        found += [text] if isinstance(read, dict) else [json.dumps(event, separators=(",", ":")) for event in read]
+    return found
+
+
+def sequences(fake: FakeBroker) -> list[int]:
+    """Return the sequences in the order in which they came, copies included."""
+    return [int(json.loads(text)["sequence"]) for text in texts(fake.published)]
+
+
+async def test_events_go_out_in_order_as_they_stand_in_the_outbox(bench: Bench, fake: FakeBroker) -> None:
+    """Every row arrives once, byte for byte, in the order of its sequence."""
+    bench.capture.append(7)
+    async with forwarding(bench, fake):
+        await until(lambda: len(fake.published) >= 7)
+        await until(lambda: bench.recorded() == (7, 7))
+    assert [published.payload.decode() for published in fake.published] == bench.capture.texts()
+    assert {published.topic for published in fake.published} == {TOPICS.event}
+
+
+async def test_one_event_travels_alone_and_several_together(bench: Bench, fake: FakeBroker) -> None:
+    """The content type says which of the two a message is; nobody waits for a batch to fill."""
+    bench.forwarder.batch = 500
+    bench.capture.append(1)
+    async with forwarding(bench, fake):
+        await until(lambda: len(fake.published) == 1)
+        bench.capture.append(3)
+        bench.forwarder.bell.set()
+        await until(lambda: len(fake.published) == 2)
+    one, many = fake.published
+    assert (one.content_type, many.content_type) == (ONE, MANY)
+    assert one.payload.decode() == bench.capture.texts()[0]
+    assert many.payload.decode() == "[" + ",".join(bench.capture.texts()[1:]) + "]"
+
+
+async def test_a_batch_of_one_is_never_a_batch(bench: Bench, fake: FakeBroker) -> None:
+    """`batch = 1` is for consumers that take single events only."""
+    bench.forwarder.batch = 1
+    bench.capture.append(4)
+    async with forwarding(bench, fake):
+        await until(lambda: len(fake.published) == 4)
+    assert {published.content_type for published in fake.published} == {ONE}
+
+
+async def test_a_message_keeps_to_its_octets(bench: Bench, fake: FakeBroker) -> None:
+    """What waits is cut into messages of `batch_bytes` at most; one event that is larger goes alone."""
+    bench.forwarder.batch, bench.forwarder.batch_bytes = 500, 4096
+    bench.capture.append(30)
+    bench.capture.append(1, octets=9_000)
+    bench.capture.append(30)
+    async with forwarding(bench, fake):
+        await until(lambda: sequences(fake) == list(range(1, 62)))
+    large = [published for published in fake.published if len(published.payload) > 4096]
+    assert [published.content_type for published in large] == [ONE]
+    assert len(fake.published) < 20
+
+
+async def test_published_is_recorded_before_and_delivered_after(bench: Bench, fake: FakeBroker) -> None:
+    """Whoever withdraws a row knows whether it may be out already; only a PUBACK makes it delivered."""
+    seen: list[tuple[int, int]] = []
+    fake.puback = lambda _: seen.append(bench.recorded())
+    bench.capture.append(2)
+    async with forwarding(bench, fake):
+        await until(lambda: seen)
+        assert seen == [(1, 0)]
+        assert bench.recorded() == (1, 0)
+    assert bench.rings == []
+
+
+async def test_capture_is_told_when_something_is_delivered(bench: Bench, fake: FakeBroker) -> None:
+    """The doorbell rings after the delivery is in the file, so that whoever looks then finds it."""
+    bench.capture.append(3)
+    async with forwarding(bench, fake):
+        await until(lambda: bench.recorded() == (3, 3))
+    assert bench.rings[-1] == 3
+    assert 0 not in bench.rings
+
+
+async def test_one_message_is_in_flight(bench: Bench, fake: FakeBroker) -> None:
+    """While a PUBACK is outstanding nothing else goes out, so that order holds."""
+    fake.puback = lambda _: None
+    bench.capture.append(5)
+    async with forwarding(bench, fake):
+        await until(lambda: fake.published)
+        bench.forwarder.bell.set()
+        with pytest.raises(TimeoutError):
+            await until(lambda: len(fake.published) > 1, 0.1)
+
+
+async def test_an_event_that_comes_later_is_sent_at_the_ring(
+    bench: Bench, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doorbell is enough; and without it the outbox is looked at all the same."""
+    monkeypatch.setattr(forward, "POLL_SECONDS", 1000)
+    async with forwarding(bench, fake):
+        await until(lambda: bench.forwarder.session == "s1")
+        bench.capture.append(1)
+        bench.forwarder.bell.set()
+        await until(lambda: sequences(fake) == [1])
+    monkeypatch.setattr(forward, "POLL_SECONDS", 0.02)
+    async with forwarding(bench, fake):
+        bench.capture.append(1)
+        await until(lambda: sequences(fake) == [1, 2])
+
+
+async def test_after_a_lost_connection_the_same_bytes_go_out_again(bench: Bench, fake: FakeBroker) -> None:
+    """What was published and not acknowledged is sent again unchanged, first, and what follows it after it."""
+    fake.puback = lambda _: None
+    bench.capture.append(2)
+    with pytest.raises(MqttError):
+        async with connected(fake.port) as connection, asyncio.timeout(10):
+            work = asyncio.ensure_future(bench.forwarder.run(connection))
+            await until(lambda: fake.published)
+            fake.drop()
+            await work
+    bench.capture.append(1)
+    fake.puback = lambda _: 0
+    async with forwarding(bench, fake):
+        await until(lambda: sequences(fake) == [1, 1, 2, 3])
+    assert fake.published[0].payload == fake.published[1].payload
+
+
+async def test_a_restart_begins_behind_what_is_delivered(bench: Bench, fake: FakeBroker) -> None:
+    """What is known to be delivered does not go out again, even if capture has not trimmed it yet."""
+    bench.capture.append(3)
+    async with forwarding(bench, fake):
+        await until(lambda: bench.recorded() == (3, 3))
+    bench.capture.append(2)
+    async with forwarding(bench, fake):
+        await until(lambda: bench.recorded() == (5, 5))
+    assert sequences(fake) == [1, 2, 3, 4, 5]
+
+
+async def test_a_refused_publish_ends_the_run_and_counts_as_nothing(bench: Bench, fake: FakeBroker) -> None:
+    """A broker over quota has not got the event; it is not delivered, and the caller hears why."""
+    fake.puback = lambda _: QUOTA
+    bench.capture.append(1)
+    with pytest.raises(MqttError, match="Quota exceeded"):
+        async with connected(fake.port) as connection:
+            await asyncio.wait_for(bench.forwarder.run(connection), 10)
+    assert bench.recorded() == (1, 0)
+
+
+async def test_a_batch_that_is_too_large_goes_in_parts(bench: Bench, fake: FakeBroker) -> None:
+    """A broker that says 0x95 gets the same events in smaller messages, each once."""
+    fake.puback = lambda published: TOO_LARGE if len(published.payload) > 2_000 else 0
+    bench.forwarder.batch = 500
+    bench.capture.append(20)
+    async with forwarding(bench, fake):
+        await until(lambda: bench.recorded() == (20, 20))
+    taken = [published for published in fake.published if len(published.payload) <= 2_000]
+    assert [int(json.loads(text)["sequence"]) for text in texts(taken)] == list(range(1, 21))
+
+
+async def test_what_the_broker_will_not_take_is_not_even_sent(bench: Bench, fake: FakeBroker) -> None:
+    """Maximum Packet Size of the CONNACK is kept: a broker may end the connection for one octet more."""
+    fake.maximum_packet = 4_000
+    bench.forwarder.batch = 500
+    bench.capture.append(60)
+    async with forwarding(bench, fake):
+        await until(lambda: bench.recorded() == (60, 60))
+    assert max(len(published.payload) for published in fake.published) <= 4_000 - HEADER
+
+
+async def test_an_event_that_no_broker_takes_becomes_a_gap(bench: Bench, fake: FakeBroker) -> None:
+    """One event that is too large alone must not hold up the rest: capture is asked to set it aside."""
+    fake.maximum_packet = 4_000
+    bench.capture.append(1, octets=9_000)
+    bench.capture.append(1)
+    async with forwarding(bench, fake):
+        await until(lambda: bench.refused() == {1: "too-large"})
+        bench.capture.set_aside({1: "too-large"})
+        bench.forwarder.bell.set()
+        await until(lambda: bench.recorded() == (2, 2))
+    assert [json.loads(text)["data"]["reason"] for text in texts(fake.published)] == ["too-large", "trimmed"]
+    assert bench.refused() == {}
+
+
+async def test_a_subject_that_may_not_be_named_stops_the_line(bench: Bench, fake: FakeBroker) -> None:
+    """The row is refused, capture is rung for, and neither it nor anything after it goes out before it is a gap."""
+    bench.consents.grant("h-anna")
+    bench.capture.append(1)
+    bench.capture.append(1, handle="h-anna")
+    bench.capture.append(1)
+    bench.consents.withdraw("h-anna")
+    async with forwarding(bench, fake):
+        await until(lambda: bench.refused() == {2: "withdrawn"})
+        await until(lambda: bench.recorded() == (1, 1))
+        bench.forwarder.bell.set()
+        with pytest.raises(TimeoutError):
+            await until(lambda: len(fake.published) > 1, 0.1)
+        assert bench.rings
+        bench.capture.set_aside({2: "withdrawn"})
+        bench.forwarder.bell.set()
+        await until(lambda: bench.recorded() == (3, 3))
+    assert sequences(fake) == [1, 2, 3]
+    assert json.loads(fake.published[1].payload)["data"]["reason"] == "withdrawn"
+    assert bench.refused() == {}
+
+
+async def test_no_batch_reaches_over_a_row_that_is_refused(bench: Bench, fake: FakeBroker) -> None:
+    """What stands before it in the same batch goes; every refused row of the batch is named at once."""
+    bench.forwarder.batch = 500
+    bench.capture.append(2)
+    bench.capture.append(2, handle="h-stranger")
+    bench.capture.append(2)
+    async with forwarding(bench, fake):
+        await until(lambda: bench.recorded() == (2, 2))
+        assert bench.refused() == {3: "withdrawn", 4: "withdrawn"}
+    assert sequences(fake) == [1, 2]
+
+
+async def test_a_subject_with_consent_is_sent(bench: Bench, fake: FakeBroker) -> None:
+    """The second decision is the same as the first while consent is in force."""
+    bench.consents.grant("h-anna")
+    bench.capture.append(2, handle="h-anna")
+    async with forwarding(bench, fake):
+        await until(lambda: bench.recorded() == (2, 2))
+    assert bench.refused() == {}
+
+
+@pytest.mark.parametrize("trouble", ["stale", "unsynced"])
+async def test_what_passes_by_itself_waits(
+    bench: Bench, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """A stale ledger and a clock that is not synced refuse nothing: the line waits and goes on when that is over."""
+    monkeypatch.setattr(forward, "POLL_SECONDS", 0.02)
+    bench.consents.grant("h-anna")
+    bench.capture.append(1, handle="h-anna")
+    if trouble == "stale":
+        bench.consents.stale_from_ms = bench.clock.now().wall_ms
+    else:
+        bench.clock.lose_sync(ClockQuality.UNSYNCED)
+    async with forwarding(bench, fake):
+        with pytest.raises(TimeoutError):
+            await until(lambda: fake.published, 0.1)
+        assert bench.refused() == {}
+        bench.consents.stale_from_ms = None
+        bench.clock.lose_sync(ClockQuality.HOLDOVER)
+        await until(lambda: sequences(fake) == [1])
+
+
+async def test_another_session_is_taken_up_from_its_beginning(
+    bench: Bench, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new outbox in place of the old one is noticed while connected, and said."""
+    monkeypatch.setattr(forward, "POLL_SECONDS", 0.02)
+    bench.capture.append(3)
+    async with forwarding(bench, fake):
+        await until(lambda: bench.recorded() == (3, 3))
+        bench.capture.close()
+        for path in bench.directory.glob("capture.db*"):
+            path.unlink()
+        replacement = CaptureHalf(bench.directory, "s2", bench.clock)
+        replacement.append(1)
+        replacement.close()
+        await asyncio.wait_for(bench.forwarder.resumed.wait(), 10)
+        await until(lambda: sequences(fake) == [1, 2, 3, 1])
+        await until(lambda: progress(bench.database, "s2").delivered == 1)
+    assert json.loads(fake.published[-1].payload)["session"] == "s2"
+
+
+async def test_before_there_is_an_outbox_nothing_happens(
+    bench: Bench, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The uplink may start first; it finds the outbox when capture has made it."""
+    monkeypatch.setattr(forward, "POLL_SECONDS", 0.02)
+    bench.capture.close()
+    for path in bench.directory.glob("capture.db*"):
+        path.unlink()
+    async with forwarding(bench, fake):
+        made = CaptureHalf(bench.directory, "s1", bench.clock)
+        made.append(1)
+        made.close()
+        await until(lambda: sequences(fake) == [1])
+
+
+def receipt(session: str, through: int) -> bytes:
+    return json.dumps({"session": session, "through": through}).encode()
+
+
+async def test_with_receipts_only_a_receipt_delivers(bench: Bench, fake: FakeBroker) -> None:
+    """PUBACKs move the line on, receipts make it delivered, as far as they say and no further."""
+    bench.forwarder.delivery = "receipt"
+    bench.capture.append(5)
+    async with forwarding(bench, fake):
+        await until(lambda: sequences(fake) == [1, 2, 3, 4, 5])
+        assert bench.recorded() == (5, 0)
+        bench.forwarder.receive_receipt(receipt("s1", 3))
+        assert bench.recorded() == (5, 3)
+        assert bench.rings[-1] == 3
+        bench.forwarder.receive_receipt(receipt("s1", 5))
+        assert bench.recorded() == (5, 5)
+    assert bench.forwarder.receipts_refused == 0
+
+
+FORGED = {
+    "of another session": receipt("s0", 1),
+    "ahead of what was published": receipt("s1", 4),
+    "before the beginning": receipt("s1", -1),
+    "with a number in quotes": b'{"session":"s1","through":"2"}',
+    "with more in it": b'{"session":"s1","through":2,"and":1}',
+    "without a number": b'{"session":"s1"}',
+    "no JSON": b"\xff\xfe{",
+    "nested for ever": b"[" * 100_000,
+    "empty": b"",
+    "of a huge number": b'{"session":"s1","through":1' + b"0" * 5_000 + b"}",
+}
+
+
+@pytest.mark.parametrize("payload", FORGED.values(), ids=FORGED.keys())
+async def test_a_receipt_that_cannot_be_true_changes_nothing(bench: Bench, fake: FakeBroker, payload: bytes) -> None:
+    """It is counted and ignored; the line goes on."""
+    bench.forwarder.delivery = "receipt"
+    bench.capture.append(3)
+    async with forwarding(bench, fake):
+        await until(lambda: sequences(fake) == [1, 2, 3])
+        bench.forwarder.receive_receipt(payload)
+        assert bench.recorded() == (3, 0)
+        assert bench.forwarder.receipts_refused == 1
+        bench.forwarder.receive_receipt(receipt("s1", 3))
+        assert bench.recorded() == (3, 3)
+
+
+async def test_an_old_receipt_is_no_step_back(bench: Bench, fake: FakeBroker) -> None:
+    """Receipts may come late or twice: what is delivered stays delivered, and none of it counts as forged."""
+    bench.forwarder.delivery = "receipt"
+    bench.capture.append(3)
+    async with forwarding(bench, fake):
+        await until(lambda: sequences(fake) == [1, 2, 3])
+        for through in (3, 1, 3):
+            bench.forwarder.receive_receipt(receipt("s1", through))
+            assert bench.recorded() == (3, 3)
+    assert bench.forwarder.receipts_refused == 0
+
+
+async def test_a_receipt_means_nothing_where_pubacks_count(bench: Bench, fake: FakeBroker) -> None:
+    """With delivery `puback` nobody else has a say."""
+    fake.puback = lambda _: None
+    bench.capture.append(1)
+    async with forwarding(bench, fake):
+        await until(lambda: fake.published)
+        bench.forwarder.receive_receipt(receipt("s1", 1))
+        assert bench.recorded() == (1, 0)
+
+
+async def test_without_a_receipt_it_goes_out_again(
+    bench: Bench, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a back-off that doubles, everything behind the last receipt is published again, unchanged."""
+    monkeypatch.setattr(forward, "POLL_SECONDS", 0.02)
+    bench.forwarder.delivery = "receipt"
+    bench.capture.append(2)
+    async with forwarding(bench, fake):
+        await until(lambda: sequences(fake) == [1, 2])
+        bench.forwarder.receive_receipt(receipt("s1", 1))
+        bench.clock.advance(forward.RECEIPT_SECONDS + 1)
+        await until(lambda: sequences(fake) == [1, 2, 2])
+        bench.clock.advance(forward.RECEIPT_SECONDS + 1)
+        with pytest.raises(TimeoutError):
+            await until(lambda: len(fake.published) > 3, 0.1)
+        bench.clock.advance(forward.RECEIPT_SECONDS)
+        await until(lambda: sequences(fake) == [1, 2, 2, 2])
+        bench.forwarder.receive_receipt(receipt("s1", 2))
+        bench.clock.advance(forward.RECEIPT_SECONDS_MAX * 2)
+        with pytest.raises(TimeoutError):
+            await until(lambda: len(fake.published) > 4, 0.1)
+    assert fake.published[1].payload == fake.published[2].payload == fake.published[3].payload
+    assert bench.recorded() == (2, 2)
+
+
+async def test_a_receipt_during_the_repetition_cuts_it_short(
+    bench: Bench, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a receipt covers while it is being published again is not published once more."""
+    monkeypatch.setattr(forward, "POLL_SECONDS", 0.02)
+    bench.forwarder.delivery = "receipt"
+    bench.capture.append(4)
+    async with forwarding(bench, fake):
+        await until(lambda: sequences(fake) == [1, 2, 3, 4])
+        fake.puback = lambda _: bench.forwarder.receive_receipt(receipt("s1", 4)) or 0
+        bench.clock.advance(forward.RECEIPT_SECONDS + 1)
+        await until(lambda: bench.recorded() == (4, 4))
+        bench.capture.append(1)
+        bench.forwarder.bell.set()
+        await until(lambda: sequences(fake)[-1] == 5)
+    assert sequences(fake) == [1, 2, 3, 4, 1, 5]
+
+
+async def test_a_gap_that_stands_for_many_counts_for_all_of_them(bench: Bench, fake: FakeBroker) -> None:
+    """Rows folded into one gap are delivered with it: the next is the one after its end."""
+    bench.capture.append(6)
+    bench.capture.fold(2, 5)
+    async with forwarding(bench, fake):
+        await until(lambda: bench.recorded() == (6, 6))
+    assert sequences(fake) == [1, 2, 6]
