@@ -158,7 +158,7 @@ async def _answer(
     try:
         request = json.loads(await reader.readline())
         handler = handlers[request["ask"]]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return {"error": "this gateway does not know that request; is the command of the same version as the daemon?"}
     return await _unless_they_leave(reader, handler(request, tell))
 

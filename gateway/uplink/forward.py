@@ -105,8 +105,8 @@ class Forwarder:
             self.progress = replace(self.progress, published=through)
             self._record()
         if not await self._published(connection, rows):
-            return True
-        self._cursor = through
+            return len(rows) > 1  # fewer at once; a single one waits until capture has set it aside
+        self._cursor = max(self._cursor, through)  # a receipt may have come meanwhile
         if self.delivery == "puback":
             self.progress = replace(self.progress, delivered=through)
         return True

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import drain, ingest, latency, sightings
+from tests.benchmarks import drain, footprint, ingest, latency, sightings, storage
 from tests.benchmarks.row import Row, lines
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
@@ -19,6 +19,8 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "ingest": ingest.rows,
     "drain": drain.rows,
     "latency": latency.rows,
+    "footprint": footprint.rows,
+    "storage": storage.rows,
 }
 
 

@@ -34,8 +34,9 @@ Starting = Callable[[], AbstractContextManager["Pipeline"]]
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Something that is fed through pipes, and what arrives of it."""
+    """Something that is fed through pipes, its first process, and what arrives of it."""
 
+    pid: int
     pipes: tuple[Path, ...]
     arrived: Arrivals
 
@@ -61,9 +62,9 @@ def _p99(latencies: Latencies) -> float:
 
 def _measured(start: Starting, rate: int, seconds: int) -> Latencies:
     with start() as pipeline:
-        _feed(pipeline, 50, WARM_UP)
+        feed(pipeline, 50, WARM_UP)
         pipeline.arrived.payloads.clear()
-        created = _feed(pipeline, rate, rate * seconds)
+        created = feed(pipeline, rate, rate * seconds)
         return _latencies(created, pipeline.arrived.by_reader())
 
 
@@ -73,9 +74,9 @@ def _latencies(created: dict[str, list[int]], arrived: dict[str, list[int]]) -> 
     return [(there - here) / 1e9 for here, there in pairs]
 
 
-def _feed(pipeline: Pipeline, rate: int, number: int) -> dict[str, list[int]]:
+def feed(pipeline: Pipeline, rate: float, number: int) -> dict[str, list[int]]:
     """Write so many lines at random times, wait until all have arrived, and return when each was written."""
-    dice, created, due = random.Random(rate), dict[str, list[int]](), monotonic()  # noqa: S311  # the same each time
+    dice, created, due = random.Random(1), dict[str, list[int]](), monotonic()  # noqa: S311  # the same each time
     pipes = [(pipe.name, os.open(pipe, os.O_WRONLY)) for pipe in pipeline.pipes]
     for count in range(number):
         due += dice.expovariate(rate)
@@ -108,9 +109,9 @@ def gateway() -> Iterator[Pipeline]:
         broker = stack.enter_context(mosquitto(directory))
         installed = install(directory, broker.port, READERS)
         arrived = stack.enter_context(arrivals(broker.port))
-        stack.enter_context(running(installed.command("run")))
+        (run,) = stack.enter_context(running(installed.command("run")))
         wait_for(installed.state / "uplink.bell")
-        yield Pipeline(installed.pipes, arrived)
+        yield Pipeline(run.pid, installed.pipes, arrived)
 
 
 @contextmanager
@@ -126,5 +127,5 @@ def bare() -> Iterator[Pipeline]:
         command = [sys.executable, "-m", "tests.benchmarks.pipeline"]
         stack.enter_context(running([*command, "uplink", str(directory), str(broker.port)]))
         wait_for(directory / "bell")
-        stack.enter_context(running([*command, "capture", str(directory), *map(str, pipes)]))
-        yield Pipeline(pipes, arrived)
+        (first,) = stack.enter_context(running([*command, "capture", str(directory), *map(str, pipes)]))
+        yield Pipeline(first.pid, pipes, arrived)

@@ -1,13 +1,13 @@
 """What arrives at the broker, and when: payloads are only kept, and taken apart when nothing is measured any more."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
 from time import monotonic_ns
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 SECONDS = 20
@@ -36,16 +36,36 @@ class Arrivals:
 @contextmanager
 def arrivals(port: int) -> Iterator[Arrivals]:
     """Subscribe to all events while the context is open."""
-    arrived, subscribed = Arrivals(), Event()
-    client = Client(CallbackAPIVersion.VERSION2, client_id="witness", protocol=MQTTProtocolVersion.MQTTv5)
-    client.on_connect = lambda *_: client.subscribe("touchpoint/v1/+/+/+/event", 1) and None
+    arrived = Arrivals()
+    with _subscribed(port, "event", lambda message: arrived.payloads.append((monotonic_ns(), message.payload))):
+        yield arrived
+
+
+@contextmanager
+def born(port: int) -> Iterator[Event]:
+    """Return what is set when a gateway says that it is online; what it said before counts for nothing."""
+    birth = Event()
+
+    def see(message: MQTTMessage) -> None:
+        if not message.retain and json.loads(message.payload)["online"]:
+            birth.set()
+
+    with _subscribed(port, "state", see):
+        yield birth
+
+
+@contextmanager
+def _subscribed(port: int, last: str, see: Callable[[MQTTMessage], None]) -> Iterator[None]:
+    subscribed = Event()
+    client = Client(CallbackAPIVersion.VERSION2, client_id=f"witness-{last}", protocol=MQTTProtocolVersion.MQTTv5)
+    client.on_connect = lambda *_: client.subscribe(f"touchpoint/v1/+/+/+/{last}", 1) and None
     client.on_subscribe = lambda *_: subscribed.set()
-    client.on_message = lambda _client, _user, message: arrived.payloads.append((monotonic_ns(), message.payload))
+    client.on_message = lambda _client, _user, message: see(message)
     client.connect("127.0.0.1", port)
     client.loop_start()
     try:
         assert subscribed.wait(SECONDS), "the broker did not answer"
-        yield arrived
+        yield
     finally:
         client.disconnect()
         client.loop_stop()

@@ -188,6 +188,8 @@ class FakeBroker:
     port: int = 0
     connections: int = 0
     """How many CONNECT packets came, ever."""
+    subscribed: list[str] = field(default_factory=list)
+    """The first topic filter of each SUBSCRIBE."""
     disconnected: int = 0
     """How many DISCONNECT packets came."""
     hears: asyncio.Event = field(default_factory=asyncio.Event)
@@ -207,6 +209,11 @@ class FakeBroker:
         self.drop()
         if self._serving:
             await asyncio.wait(self._serving)
+
+    @property
+    def connected(self) -> bool:
+        """Whether anyone is connected."""
+        return bool(self._writers)
 
     def drop(self) -> None:
         """Break every connection without a word."""
@@ -253,6 +260,7 @@ class FakeBroker:
             case 0x30:
                 return self._take(header, body)
             case 0x80:
+                self.subscribed.append(_cut(body[3 + body[2] :])[0].decode())
                 return bytes([0x90, 4]) + body[:2] + bytes([0, self.suback])
             case 0xC0:
                 return b"\xd0\0"
