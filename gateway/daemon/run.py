@@ -13,6 +13,9 @@ from gateway.log import log
 STOP_SECONDS = 1.5
 """How long `run` waits for a half to stop by itself."""
 RESTART_SECONDS = 1.0
+HOPELESS_SECONDS = 10.0
+"""A half that gives up so soon after the start, and has said why, will not do better the next time."""
+EXIT_FAILED = 1
 
 
 def until_signal(work: Coroutine[Any, Any, None]) -> None:
@@ -38,9 +41,11 @@ async def run(configuration: Path) -> None:
 
 
 async def _keep_running(half: str, configuration: Path) -> None:
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
     while True:
         code = await _run_half(half, configuration)
-        if code == EXIT_CONFIG:
+        if code == EXIT_CONFIG or (code == EXIT_FAILED and loop.time() - begun < HOPELESS_SECONDS):
             raise HalfFailedError(half, code)
         log.error("the %s half ended with exit status %d; it is started again", half, code)
         await asyncio.sleep(RESTART_SECONDS)

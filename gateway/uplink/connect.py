@@ -123,13 +123,16 @@ class Uplink:
     def _state(self, *, online: bool) -> Message:
         backlog = self.forwarder.backlog
         session = backlog.session()
+        health = {name: ComponentHealth(ok=part.ok, reason=part.reason) for name, part in self._components().items()}
+        if online:  # whoever reads this has it from the broker: the last failure to reach it is over
+            health["broker"] = ComponentHealth(ok=True, reason=None)
         state = State(
             online=online,
             version=self.version,
             session=session,
             sequence=backlog.last() if session else None,
             at=rfc3339(self.now().wall_ms),
-            health={name: ComponentHealth(ok=part.ok, reason=part.reason) for name, part in self._components().items()},
+            health=health,
             counters=backlog.tallies(),
             audit_head=None,
         )

@@ -210,11 +210,6 @@ class FakeBroker:
         if self._serving:
             await asyncio.wait(self._serving)
 
-    @property
-    def connected(self) -> bool:
-        """Whether anyone is connected."""
-        return bool(self._writers)
-
     def drop(self) -> None:
         """Break every connection without a word."""
         for writer in self._writers:
