@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint format lock wheel clean
+.PHONY: demo test bench lint format lock wheel clean
 
 demo: $(STAMP)  ## a simulated boutique, a real broker, 20 seconds
 	$(BIN)/touchpoint demo
@@ -13,6 +13,10 @@ demo: $(STAMP)  ## a simulated boutique, a real broker, 20 seconds
 test: $(STAMP) tests/asyncapi/node_modules lint  ## everything that CI checks
 	tests/needs mosquitto
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+
+bench: $(STAMP)  ## each part beside its limit or a peer, measured side by side (about ten minutes); no part of `test`
+	tests/needs mosquitto
+	$(BIN)/python -m tests.benchmarks --svg tests/benchmarks/figures.svg
 
 lint: $(STAMP)  ## style, types, and which module may import which
 	$(BIN)/ruff check .

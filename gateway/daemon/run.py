@@ -12,6 +12,7 @@ from gateway.log import log
 
 STOP_SECONDS = 1.5
 """How long `run` waits for a half to stop by itself."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RESTART_SECONDS = 1.0
 HOPELESS_SECONDS = 10.0
 """A half that gives up so soon after the start, and has said why, will not do better the next time."""
@@ -20,13 +21,23 @@ EXIT_FAILED = 1
 
 def until_signal(work: Coroutine[Any, Any, None]) -> None:
     """Run the work until it ends, or until SIGTERM or SIGINT asks it to stop cleanly."""
-    asyncio.run(_until_signal(work))
+    try:
+        asyncio.run(_until_signal(work))
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
     loop, working = asyncio.get_running_loop(), asyncio.ensure_future(work)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, working.cancel)
+
+    def stop() -> None:
+        for number in SIGNALS:  # an impatient second one must not cut short what the first began
+            loop.add_signal_handler(number, lambda: None)
+        working.cancel()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop)
     try:
         await working
     except asyncio.CancelledError:

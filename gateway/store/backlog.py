@@ -1,12 +1,8 @@
 """The outbox as the uplink reads it: rows after a sequence, at the same cost however many wait."""
 
-import contextlib
-import os
-import sqlite3
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from gateway.store.database import open_reader
+from gateway.store.reading import Reading
 from gateway.store.schema import CAPTURE
 
 COUNTED = 100_000
@@ -29,28 +25,10 @@ class Row:
 
 
 @dataclass(slots=True)
-class Backlog:
-    """A reader of `capture.db`. It notices when the file is there for the first time, and when it was replaced."""
+class Backlog(Reading):
+    """A reader of `capture.db`."""
 
-    directory: Path
-    _connection: sqlite3.Connection | None = None
-    _file: tuple[int, int] | None = None
-
-    def connection(self) -> sqlite3.Connection | None:
-        """Return a connection to the file that is there now, or None. Raises StoreError."""
-        identity = self._identity()
-        if identity != self._file:
-            self.close()
-        if self._connection is None and identity is not None:
-            self._connection = open_reader(self.directory, CAPTURE)
-            self._file = identity if self._connection is not None else None
-        return self._connection
-
-    def _identity(self) -> tuple[int, int] | None:
-        with contextlib.suppress(FileNotFoundError):
-            status = os.stat(self.directory / CAPTURE.file)  # noqa: PTH116  # called for every batch
-            return status.st_dev, status.st_ino
-        return None
+    schema = CAPTURE
 
     def session(self) -> str | None:
         """Return the id of the session, None before there is one."""
@@ -95,9 +73,3 @@ class Backlog:
         tally = self.tallies()
         gone = sum(tally.get(name, 0) for name in ("delivered", "withdrawn", "evicted"))
         return tally.get("appended", 0) - gone
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = self._file = None

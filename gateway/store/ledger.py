@@ -4,11 +4,10 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from gateway.core.consent import Consent, ConsentState
 from gateway.core.downlink import ConsentRecord
-from gateway.store.database import data_version, open_reader
+from gateway.store.reading import Reading
 from gateway.store.schema import CAPTURE
 
 _FIND = """SELECT consent.record_id, revision, state, since_ms, expires_ms, record
@@ -19,16 +18,15 @@ REMEMBERED = 1_000
 
 
 @dataclass(slots=True)
-class StoreLedger:
+class StoreLedger(Reading):
     """A `gateway.core.consent.Ledger` over `capture.db`.
 
     `PRAGMA data_version` is looked at before each answer, so a change that another connection committed counts at
     once; between changes the last answers are remembered.
     """
 
-    directory: Path
-    _connection: sqlite3.Connection | None = None
-    _version: int = -1
+    schema = CAPTURE
+    _seen: object = None
     _known: dict[str, Sequence[Consent]] = field(default_factory=dict, repr=False)
 
     @property
@@ -50,18 +48,11 @@ class StoreLedger:
         return known
 
     def _current(self) -> sqlite3.Connection | None:
-        if self._connection is None:
-            self._connection = open_reader(self.directory, CAPTURE)
-        if self._connection is not None and (version := data_version(self._connection)) != self._version:
-            self._version = version
+        """Return the connection; what was remembered of another version is forgotten."""
+        if (version := self.version()) != self._seen:
+            self._seen = version
             self._known.clear()
         return self._connection
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def _consent(row: tuple[str, int, str, int, int | None, str]) -> Consent:

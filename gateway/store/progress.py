@@ -3,10 +3,10 @@
 import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 from gateway.core.event import GapReason
-from gateway.store.database import data_version, open_reader, transaction
+from gateway.store.database import transaction
+from gateway.store.reading import Reading
 from gateway.store.schema import UPLINK
 
 
@@ -74,26 +74,18 @@ def components(connection: sqlite3.Connection) -> dict[str, Component]:
 
 
 @dataclass(slots=True)
-class Followed:
+class Followed(Reading):
     """What capture sees of `uplink.db`, once there is one."""
 
-    directory: Path
-    _connection: sqlite3.Connection | None = None
-    _version: int = -1
+    schema = UPLINK
+    _seen: object = None
 
     def changed(self) -> bool:
         """Tell whether the uplink has committed anything since the last call."""
-        connection = self.connection()
-        if connection is None or (version := data_version(connection)) == self._version:
+        if (version := self.version()) in {None, self._seen}:
             return False
-        self._version = version
+        self._seen = version
         return True
-
-    def connection(self) -> sqlite3.Connection | None:
-        """Open the file as soon as it exists."""
-        if self._connection is None:
-            self._connection = open_reader(self.directory, UPLINK)
-        return self._connection
 
     def progress(self, session: str) -> Progress:
         """Read how far a session has got."""
@@ -114,9 +106,3 @@ class Followed:
             return None
         row = connection.execute("SELECT session, published FROM progress ORDER BY rowid DESC LIMIT 1").fetchone()
         return (row[0], row[1]) if row else None
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None

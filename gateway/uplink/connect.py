@@ -73,10 +73,10 @@ class Uplink:
     async def _connected(self) -> None:
         will = self._state(online=False)
         async with connect(self.broker, will) as connection:
-            await self._subscribe(connection)
-            await connection.publish(self._state(online=True))
-            self._report(ok=True, reason=None)
             try:
+                await self._subscribe(connection)
+                await connection.publish(self._state(online=True))
+                self._report(ok=True, reason=None)
                 await self._until_lost(connection)
             except asyncio.CancelledError:
                 await self._say_goodbye(connection)

@@ -1,4 +1,4 @@
-"""A mosquitto that keeps everything in memory and drops nothing: it must not be what limits either side."""
+"""A mosquitto that drops nothing, and by default keeps all in memory: it must not be what limits either side."""
 
 import socket
 import subprocess
@@ -11,8 +11,10 @@ from time import monotonic, sleep
 from gateway.demo.broker import HOST, free_port, mosquitto_program
 
 CONFIGURATION = """listener {port} {host}
+user root
 allow_anonymous true
-persistence false
+persistence {persistent}
+persistence_location {directory}/
 max_queued_messages 0
 max_inflight_messages 0
 set_tcp_nodelay true
@@ -30,11 +32,15 @@ class RunningBroker:
 
 
 @contextmanager
-def mosquitto(directory: Path, more: str = "") -> Iterator[RunningBroker]:
-    """Run a broker on a free port of this machine; `more` are further lines of its configuration."""
-    port, file = free_port(), directory / "mosquitto.conf"
-    file.write_text(CONFIGURATION.format(port=port, host=HOST) + more, encoding="utf-8")
-    process = subprocess.Popen([mosquitto_program() or "mosquitto", "-c", str(file)])
+def mosquitto(
+    directory: Path, more: str = "", *, port: int | None = None, persistent: bool = False
+) -> Iterator[RunningBroker]:
+    """Run a broker on this machine; `more` are further lines of its configuration."""
+    port, file = port or free_port(), directory / "mosquitto.conf"
+    settings = {"port": port, "host": HOST, "directory": directory, "persistent": str(persistent).lower()}
+    file.write_text(CONFIGURATION.format(**settings) + more, encoding="utf-8")
+    with (directory / "mosquitto.log").open("ab") as log:
+        process = subprocess.Popen([mosquitto_program() or "mosquitto", "-c", str(file)], stdout=log, stderr=log)
     try:
         _wait_until_it_listens(port)
         yield RunningBroker(port, process.pid)

@@ -26,15 +26,15 @@ from gateway.store.writer import Writer
 from gateway.uplink.forward import MANY, ONE, Forwarder
 from gateway.uplink.mqtt import Broker, Message, connect
 from tests.benchmarks.bare import BarePublisher, bare_publisher
+from tests.benchmarks.broker import mosquitto
 from tests.benchmarks.outbox import fill, open_outbox
 from tests.benchmarks.row import Pairs, Row, Target, in_turn
-from tests.benchmarks.broker import mosquitto
 
 BATCH, BATCH_BYTES = 500, 65_536
 PATIENCE_SECONDS = 1.0
 """How long a trim waits for company, as in `gateway.capture`."""
 TIMES = 5
-SIZES = (10_000, 100_000)
+SIZES = (10_000, 100_000, 1_000_000)
 LARGE = 10_000_000
 GROWTH = Target(1.3)
 _NEXT = "SELECT sequence, event FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?"
@@ -78,7 +78,7 @@ def _measure(size: int, portion: Portion) -> Pairs:
     with ExitStack() as stack:
         here = Path(stack.enter_context(TemporaryDirectory()))
         broker = stack.enter_context(mosquitto(here))
-        backlogs = _prepare(here, size + (TIMES + 1) * (portion.events + 2 * portion.batch), broker.port)
+        backlogs = prepare(here, size + (TIMES + 1) * (portion.events + 2 * portion.batch), broker.port)
         publisher = stack.enter_context(bare_publisher(broker.port))
         return in_turn(
             lambda: asyncio.run(ours_per_second(backlogs, portion)),
@@ -87,7 +87,8 @@ def _measure(size: int, portion: Portion) -> Pairs:
         )
 
 
-def _prepare(here: Path, number: int, port: int) -> Backlogs:
+def prepare(here: Path, number: int, port: int) -> Backlogs:
+    """Write the backlog twice."""
     backlogs = Backlogs(here / "ours", here / "bare", port)
     backlogs.ours.mkdir()
     outbox = open_outbox(backlogs.ours)
@@ -134,7 +135,7 @@ def _forwarder(backlogs: Backlogs, portion: Portion, stack: AsyncExitStack) -> t
 async def _until(forwarder: Forwarder, through: int, rung: asyncio.Event, writer: Writer) -> None:
     """Trim patiently whenever the forwarder rings, and at once what is left when it has come so far."""
     trimming = asyncio.ensure_future(_trim(forwarder, rung, writer))
-    while forwarder.progress.delivered < through:
+    while forwarder.progress.delivered < through:  # noqa: ASYNC110  # it rings later, with the next publish
         await asyncio.sleep(0.002)
     trimming.cancel()
     await writer.commit(lambda outbox: outbox.trim(forwarder.progress.delivered))
@@ -158,13 +159,13 @@ def bare_per_second(backlogs: Backlogs, portion: Portion, publisher: BarePublish
         began, after = perf_counter(), first[0] - 1
         while after < first[0] + portion.events:
             after = _publish_next(connection, after, together, publisher)
-        return (after - first[0]) / (perf_counter() - began)
+        return float(after - first[0]) / (perf_counter() - began)
 
 
 def _publish_next(connection: sqlite3.Connection, after: int, together: int, publisher: BarePublisher) -> int:
     batch = connection.execute(_NEXT, (after, together)).fetchall()
     publisher.publish(f"[{','.join(event for _, event in batch)}]".encode(), MANY)
-    through: int = batch[-1][0]
+    through = int(batch[-1][0])
     connection.execute("DELETE FROM outbox WHERE sequence <= ?", (through,))
     return through
 

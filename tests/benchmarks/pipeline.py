@@ -3,9 +3,9 @@
     python -m tests.benchmarks.pipeline capture DIRECTORY PIPE ...
     python -m tests.benchmarks.pipeline uplink DIRECTORY PORT
 
-It does what must be done and no more: JSON in, JSON out, one durable commit for whatever has come, a doorbell, one
-message in flight, a durable mark of what was acknowledged, and the trim folded into the next commit. No decoding, no
-registry, no consent, no pseudonyms, no counters.
+It does what must be done and no more: JSON in, JSON out, one durable commit for whatever has come, a doorbell, a
+durable mark of what is about to be published and what was acknowledged, one message in flight, and the trim folded
+into the next commit. No decoding, no registry, no consent, no pseudonyms, no counters.
 """
 
 import json
@@ -24,18 +24,19 @@ from tests.benchmarks.outbox import draft
 from tests.benchmarks.sightings import written
 
 MANY = "application/cloudevents-batch+json"
+EVENTS, MARKS = "event TEXT NOT NULL", "published INTEGER NOT NULL, delivered INTEGER NOT NULL"
 TOGETHER = 80
 """About what 64 KiB hold."""
 
 
 def capture(directory: Path, pipes: list[str]) -> None:
     """Commit an event for every line that comes."""
-    database, event = _open(directory / "events.db", "event TEXT NOT NULL"), json.loads(written(draft()))
-    marks = _open(directory / "marks.db", "through INTEGER NOT NULL")
+    database, event = _open(directory / "events.db", EVENTS), json.loads(written(draft()))
+    marks = _open(directory / "marks.db", MARKS)
     bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    bell.setblocking(False)
+    bell.settimeout(0)
     for lines in _ready(pipes):
-        (through,) = marks.execute("SELECT coalesce(max(through), 0) FROM rows").fetchone()
+        (through,) = marks.execute("SELECT coalesce(max(delivered), 0) FROM rows").fetchone()
         database.execute("BEGIN IMMEDIATE")
         database.executemany("INSERT INTO rows (event) VALUES (?)", [(_event(event, line),) for line in lines])
         database.execute("DELETE FROM rows WHERE sequence <= ?", (through,))
@@ -49,16 +50,16 @@ def uplink(directory: Path, port: int) -> None:
     bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     bell.bind(str(directory / "bell"))
     bell.settimeout(1)
-    database, marks = _open(directory / "events.db", "event TEXT"), _open(directory / "marks.db", "through INTEGER")
+    database, marks = _open(directory / "events.db", EVENTS), _open(directory / "marks.db", MARKS)
     through = 0
     with bare_publisher(port) as publisher:
         while True:
             statement = "SELECT sequence, event FROM rows WHERE sequence > ? ORDER BY sequence LIMIT ?"
             batch = database.execute(statement, (through, TOGETHER)).fetchall()
             if batch:
+                marks.execute("INSERT OR REPLACE INTO rows VALUES (1, ?, ?)", (batch[-1][0], through))
                 publisher.publish(f"[{','.join(event for _, event in batch)}]".encode(), MANY)
                 through = batch[-1][0]
-                marks.execute("INSERT OR REPLACE INTO rows (sequence, through) VALUES (1, ?)", (through,))
             else:
                 with suppress(TimeoutError):
                     bell.recv(1)

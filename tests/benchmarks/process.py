@@ -1,4 +1,4 @@
-"""What the kernel says of a process (proc(5)): memory, processor time, bytes written; its children are asked for too."""
+"""What the kernel says of a process (proc(5)): its children, memory, processor time, octets written."""
 
 import os
 from pathlib import Path

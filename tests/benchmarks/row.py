@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+TIMES = "\N{MULTIPLICATION SIGN}"
 PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
@@ -14,7 +15,7 @@ class Target:
 
     limit: float
     at_least: bool = False
-    unit: str = "×"
+    unit: str = TIMES
 
     def met_by(self, value: float) -> bool:
         """Tell whether a value reaches it."""
@@ -97,7 +98,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         quantity(row.ours, row.unit),
         row.beside,
         "" if row.baseline is None else quantity(row.baseline, row.unit),
-        "" if row.ratio is None else f"{row.ratio:.2f} ×",
+        "" if row.ratio is None else f"{row.ratio:.2f} {TIMES}",
         "" if row.target is None else str(row.target),
         {True: "met", False: "MISSED", None: ""}[row.met],
     )

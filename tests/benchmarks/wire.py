@@ -37,7 +37,7 @@ class Arrivals:
 def arrivals(port: int) -> Iterator[Arrivals]:
     """Subscribe to all events while the context is open."""
     arrived = Arrivals()
-    with _subscribed(port, "event", lambda message: arrived.payloads.append((monotonic_ns(), message.payload))):
+    with _subscribed(port, "event", lambda message: arrived.payloads.append((monotonic_ns(), bytes(message.payload)))):
         yield arrived
 
 

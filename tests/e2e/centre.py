@@ -1,16 +1,9 @@
-"""A real mosquitto on a free port, which a test can stop, freeze, kill and start again; and what arrives at it."""
+"""The centre: what arrives at the broker, as the wire has it."""
 
 import json
-import os
-import shutil
-import signal
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -27,82 +20,6 @@ def until(condition: Callable[[], object], what: str, seconds: float = SECONDS) 
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def mosquitto() -> str:
-    """Find the broker. Fails when it is not installed: a test without it would show nothing."""
-    found = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    assert found, "mosquitto is not installed: apt-get install mosquitto"
-    return found
-
-
-@dataclass
-class Mosquitto:
-    """`with Mosquitto(directory) as broker: ...`; `settings` are further lines of its configuration."""
-
-    directory: Path
-    settings: str = ""
-    port: int = field(default_factory=free_port)
-    listener: str = ""
-    """Lines that belong to the listener (TLS)."""
-    _process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop, whatever state it is in."""
-        self.kill()
-
-    def start(self) -> None:
-        """Start, and wait until it listens."""
-        file = self.directory / "mosquitto.conf"
-        anonymous = "" if "allow_anonymous" in self.settings else "allow_anonymous true\n"
-        lines = f"user root\nlistener {self.port} 127.0.0.1\n{self.listener}\n{anonymous}{self.settings}\n"
-        file.write_text(lines, encoding="utf-8")
-        log = (self.directory / "mosquitto.log").open("ab")
-        with log:
-            self._process = subprocess.Popen([mosquitto(), "-c", str(file)], stdout=log, stderr=log)
-        until(self._listens, "mosquitto to listen")
-
-    def _listens(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, (self.directory / "mosquitto.log").read_text(encoding="utf-8")
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def stop(self) -> None:
-        """End as a service does."""
-        self._signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End as in a power cut."""
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait()
-            self._process = None
-
-    def freeze(self) -> None:
-        """Be a black hole: connections stay, nothing answers."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Answer again."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
 
 
 class Subscriber:

@@ -1,21 +1,25 @@
 """A store: a real scanner driver on a pseudo-terminal, the real processes, a real broker."""
 
+import asyncio
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.control import NobodyListensError, RequestError, ask
 from gateway.core.pseudonym import derive
 from gateway.keys import quarter
-from tests.e2e.centre import Mosquitto, Subscriber, until
+from tests.e2e.centre import Subscriber, until
+from tests.simulators.broker import Mosquitto
 from tests.simulators.scanner import ScannerSimulator
 
 ROOT = bytes(range(32))
@@ -109,7 +113,10 @@ class Store:
         """Tell whether the scanner is up."""
         for process in self.processes:
             assert process.poll() is None, self.log
-        readers = self.ask("status")["readers"]
+        try:
+            readers = asyncio.run(ask(self.state, {"ask": "status"}))["readers"]
+        except (NobodyListensError, RequestError):
+            return False
         return bool(readers and readers["counter-scanner"]["up"])
 
     def stop(self) -> None:
@@ -122,8 +129,10 @@ class Store:
         self.processes.clear()
 
     def appended(self) -> int:
-        """Return how many events were committed, as an outsider sees it."""
-        return int(self.ask("outbox", "show")["last"])
+        """Return how many events were committed, as an outsider sees it in the file."""
+        with closing(sqlite3.connect(f"{(self.state / 'capture.db').as_uri()}?mode=ro", uri=True)) as outside:
+            row = outside.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+        return int(row[0]) if row else 0
 
     def scan(self, *texts: str) -> None:
         """Scan, and wait until each is committed."""
@@ -149,11 +158,7 @@ def directory() -> Iterator[Path]:
 @pytest.fixture
 def broker(directory: Path) -> Iterator[Mosquitto]:
     """A broker that keeps what it was given through a restart."""
-    (directory / "broker").mkdir()
-    kept = (
-        f"persistence true\npersistence_location {directory}/broker/\nautosave_on_changes true\nautosave_interval 1\n"
-    )
-    with Mosquitto(directory / "broker", f"{kept}max_queued_messages 0") as started:
+    with Mosquitto(directory) as started:
         yield started
 
 

@@ -16,8 +16,9 @@ from jsonschema import Draft7Validator, Draft202012Validator
 
 from gateway.core.contract import schemas
 from gateway.core.event import State
-from tests.e2e.centre import Mosquitto, Subscriber, until
+from tests.e2e.centre import Subscriber, until
 from tests.e2e.conftest import ROOT, Store
+from tests.simulators.broker import Mosquitto
 
 TOKEN = "https://id.acme.example/m/Zk3vX9c1QmS7tB0dLw2RfA"
 VITRINE, GOOD = "https://id.acme.example/t/vitrine-1", "https://id.acme.example/f/good"
@@ -171,6 +172,7 @@ def test_a_half_that_is_killed_is_started_again_and_loses_nothing(
 ) -> None:
     """`run` starts it again; what was committed arrives, in order."""
     store.start()
+    until(subscriber.states, "the birth")
     store.scan(VITRINE, GOOD)
     holder = int((store.state / f"{half}.lock").read_text("ascii"))
     os.kill(holder, signal.SIGKILL)

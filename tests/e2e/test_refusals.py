@@ -30,6 +30,7 @@ def test_a_wrong_configuration_ends_with_78(store: Store) -> None:
 def test_a_second_daemon_is_refused(store: Store, subscriber: Subscriber) -> None:
     """It names the process that is running; the first goes on undisturbed."""
     store.start()
+    until(subscriber.states, "the birth")
     assert "already running" in store.run("run").stderr
     for half in ("capture", "uplink"):
         ran = store.run(half)

@@ -125,7 +125,7 @@ class Consumer:
             return
         self.messages += 1
         try:
-            for text in _texts(message.payload.decode(), getattr(message.properties, "ContentType", None)):
+            for text in event_texts(message.payload.decode(), getattr(message.properties, "ContentType", None)):
                 self._store(text)
         except (ValueError, LookupError, TypeError) as error:
             self.malformed.append(repr(error))
@@ -152,7 +152,7 @@ class Consumer:
             self.acknowledge(topic, session, through)
 
 
-def _texts(payload: str, content_type: str | None) -> list[str]:
+def event_texts(payload: str, content_type: str | None) -> list[str]:
     """Return the events of a message as they stand in it (CloudEvents, JSON format and JSON batch format)."""
     if content_type == ONE and payload.startswith("{"):
         return [payload]

@@ -302,6 +302,26 @@ async def test_another_session_is_taken_up_from_its_beginning(
     assert json.loads(fake.published[-1].payload)["session"] == "s2"
 
 
+async def test_rows_of_another_session_are_never_sent_as_this_ones(bench: Bench, fake: FakeBroker) -> None:
+    """When the outbox is replaced while events flow, the new one is sent from its first row, not from our cursor."""
+
+    def replace(_: Published) -> int:
+        if bench.forwarder.session == "s1":
+            bench.capture.close()
+            for path in bench.directory.glob("capture.db*"):
+                path.unlink()
+            replacement = CaptureHalf(bench.directory, "s2", bench.clock)
+            replacement.append(3)
+            replacement.close()
+        return 0
+
+    bench.capture.append(3)
+    fake.puback = replace
+    async with forwarding(bench, fake):
+        await until(lambda: progress(bench.database, "s2").delivered == 3)
+    assert [json.loads(text)["id"] for text in texts(fake.published)] == ["s1-1", "s2-1", "s2-2", "s2-3"]
+
+
 async def test_before_there_is_an_outbox_nothing_happens(
     bench: Bench, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
