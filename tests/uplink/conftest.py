@@ -1,9 +1,10 @@
 """What the uplink works on: an outbox that a capture half in miniature fills, and a broker that does as it is told."""
 
 import asyncio
+import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from gateway.store.database import open_writer, transaction
 from gateway.store.outbox import Outbox
 from gateway.store.schema import CAPTURE, UPLINK
 from gateway.uplink.forward import Forwarder
-from tests.simulators.broker import FakeBroker
+from gateway.uplink.mqtt import Broker, Connection, Message, connect
+from tests.simulators.broker import FakeBroker, Published
 
 TOPICS = Topics("acme", "zrh-1", "gw-1")
 PURPOSE = "personalisation"
@@ -124,6 +126,39 @@ class Bench:
         """What `uplink.db` says: published, delivered."""
         row = self.database.execute("SELECT published, delivered FROM progress").fetchone()
         return row or (0, 0)
+
+
+WILL = Message(TOPICS.state, b"gone", retain=True)
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[Connection]:
+    async with connect(Broker("127.0.0.1", port, "gw-1"), WILL) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def forwarding(bench: Bench, fake: FakeBroker) -> AsyncIterator[None]:
+    """Forward until the block ends."""
+    async with connected(fake.port) as connection, asyncio.TaskGroup() as tasks:
+        work = tasks.create_task(bench.forwarder.run(connection))
+        yield
+        work.cancel()
+
+
+def texts(published: Iterable[Published]) -> list[str]:
+    """Return the events of messages, taken apart as the wire has them."""
+    found = []
+    for message in published:
+        text = message.payload.decode()
+        read = json.loads(text)
+        found += [text] if isinstance(read, dict) else [json.dumps(event, separators=(",", ":")) for event in read]
+    return found
+
+
+def sequences(fake: FakeBroker) -> list[int]:
+    """Return the sequences in the order in which they came, copies included."""
+    return [int(json.loads(text)["sequence"]) for text in texts(fake.published)]
 
 
 @pytest.fixture

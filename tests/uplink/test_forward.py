@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -11,42 +9,11 @@ from gateway.core.sighting import ClockQuality
 from gateway.store.progress import progress
 from gateway.uplink import forward
 from gateway.uplink.forward import HEADER, MANY, ONE
-from gateway.uplink.mqtt import Broker, Connection, Message, MqttError, connect
+from gateway.uplink.mqtt import MqttError
 from tests.simulators.broker import FakeBroker, Published
-from tests.uplink.conftest import TOPICS, Bench, CaptureHalf, until
+from tests.uplink.conftest import TOPICS, Bench, CaptureHalf, connected, forwarding, sequences, texts, until
 
-WILL = Message(TOPICS.state, b"gone", retain=True)
 QUOTA, TOO_LARGE = 0x97, 0x95
-
-
-@asynccontextmanager
-async def connected(port: int) -> AsyncIterator[Connection]:
-    async with connect(Broker("127.0.0.1", port, "gw-1"), WILL) as connection:
-        yield connection
-
-
-@asynccontextmanager
-async def forwarding(bench: Bench, fake: FakeBroker) -> AsyncIterator[None]:
-    """Forward until the block ends."""
-    async with connected(fake.port) as connection, asyncio.TaskGroup() as tasks:
-        work = tasks.create_task(bench.forwarder.run(connection))
-        yield
-        work.cancel()
-
-
-def texts(published: Iterable[Published]) -> list[str]:
-    """Return the events of messages, taken apart as the wire has them."""
-    found = []
-    for message in published:
-        text = message.payload.decode()
-        read = json.loads(text)
-        found += [text] if isinstance(read, dict) else [json.dumps(event, separators=(",", ":")) for event in read]
-    return found
-
-
-def sequences(fake: FakeBroker) -> list[int]:
-    """Return the sequences in the order in which they came, copies included."""
-    return [int(json.loads(text)["sequence"]) for text in texts(fake.published)]
 
 
 async def test_events_go_out_in_order_as_they_stand_in_the_outbox(bench: Bench, fake: FakeBroker) -> None:
@@ -335,124 +302,6 @@ async def test_before_there_is_an_outbox_nothing_happens(
         made.append(1)
         made.close()
         await until(lambda: sequences(fake) == [1])
-
-
-def receipt(session: str, through: int) -> bytes:
-    return json.dumps({"session": session, "through": through}).encode()
-
-
-async def test_with_receipts_only_a_receipt_delivers(bench: Bench, fake: FakeBroker) -> None:
-    """PUBACKs move the line on, receipts make it delivered, as far as they say and no further."""
-    bench.forwarder.delivery = "receipt"
-    bench.capture.append(5)
-    async with forwarding(bench, fake):
-        await until(lambda: sequences(fake) == [1, 2, 3, 4, 5])
-        assert bench.recorded() == (5, 0)
-        bench.forwarder.receive_receipt(receipt("s1", 3))
-        assert bench.recorded() == (5, 3)
-        assert bench.rings[-1] == 3
-        bench.forwarder.receive_receipt(receipt("s1", 5))
-        assert bench.recorded() == (5, 5)
-    assert bench.forwarder.receipts_refused == 0
-
-
-FORGED = {
-    "of another session": receipt("s0", 1),
-    "ahead of what was published": receipt("s1", 4),
-    "before the beginning": receipt("s1", -1),
-    "with a number in quotes": b'{"session":"s1","through":"2"}',
-    "with more in it": b'{"session":"s1","through":2,"and":1}',
-    "without a number": b'{"session":"s1"}',
-    "no JSON": b"\xff\xfe{",
-    "nested for ever": b"[" * 100_000,
-    "empty": b"",
-    "of a huge number": b'{"session":"s1","through":1' + b"0" * 5_000 + b"}",
-}
-
-
-@pytest.mark.parametrize("payload", FORGED.values(), ids=FORGED.keys())
-async def test_a_receipt_that_cannot_be_true_changes_nothing(bench: Bench, fake: FakeBroker, payload: bytes) -> None:
-    """It is counted and ignored; the line goes on."""
-    bench.forwarder.delivery = "receipt"
-    bench.capture.append(3)
-    async with forwarding(bench, fake):
-        await until(lambda: sequences(fake) == [1, 2, 3])
-        bench.forwarder.receive_receipt(payload)
-        assert bench.recorded() == (3, 0)
-        assert bench.forwarder.receipts_refused == 1
-        bench.forwarder.receive_receipt(receipt("s1", 3))
-        assert bench.recorded() == (3, 3)
-
-
-async def test_an_old_receipt_is_no_step_back(bench: Bench, fake: FakeBroker) -> None:
-    """Receipts may come late or twice: what is delivered stays delivered, and none of it counts as forged."""
-    bench.forwarder.delivery = "receipt"
-    bench.capture.append(3)
-    async with forwarding(bench, fake):
-        await until(lambda: sequences(fake) == [1, 2, 3])
-        for through in (3, 1, 3):
-            bench.forwarder.receive_receipt(receipt("s1", through))
-            assert bench.recorded() == (3, 3)
-    assert bench.forwarder.receipts_refused == 0
-
-
-async def test_a_receipt_means_nothing_where_pubacks_count(bench: Bench, fake: FakeBroker) -> None:
-    """With delivery `puback` nobody else has a say."""
-    fake.puback = lambda _: None
-    bench.capture.append(1)
-    async with forwarding(bench, fake):
-        await until(lambda: fake.published)
-        bench.forwarder.receive_receipt(receipt("s1", 1))
-        assert bench.recorded() == (1, 0)
-
-
-async def test_without_a_receipt_it_goes_out_again(
-    bench: Bench, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a back-off that doubles, everything behind the last receipt is published again, unchanged."""
-    monkeypatch.setattr(forward, "POLL_SECONDS", 0.02)
-    bench.forwarder.delivery = "receipt"
-    bench.capture.append(2)
-    async with forwarding(bench, fake):
-        await until(lambda: sequences(fake) == [1, 2])
-        bench.forwarder.receive_receipt(receipt("s1", 1))
-        bench.clock.advance(forward.RECEIPT_SECONDS + 1)
-        await until(lambda: sequences(fake) == [1, 2, 2])
-        bench.clock.advance(forward.RECEIPT_SECONDS + 1)
-        with pytest.raises(TimeoutError):
-            await until(lambda: len(fake.published) > 3, 0.1)
-        bench.clock.advance(forward.RECEIPT_SECONDS)
-        await until(lambda: sequences(fake) == [1, 2, 2, 2])
-        bench.forwarder.receive_receipt(receipt("s1", 2))
-        bench.clock.advance(forward.RECEIPT_SECONDS_MAX * 2)
-        with pytest.raises(TimeoutError):
-            await until(lambda: len(fake.published) > 4, 0.1)
-    assert fake.published[1].payload == fake.published[2].payload == fake.published[3].payload
-    assert bench.recorded() == (2, 2)
-
-
-def confirm(bench: Bench, through: int) -> int:
-    """Let the receipt overtake the PUBACK, which is a success."""
-    bench.forwarder.receive_receipt(receipt("s1", through))
-    return 0
-
-
-async def test_a_receipt_during_the_repetition_cuts_it_short(
-    bench: Bench, fake: FakeBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a receipt covers while it is being published again is not published once more."""
-    monkeypatch.setattr(forward, "POLL_SECONDS", 0.02)
-    bench.forwarder.delivery = "receipt"
-    bench.capture.append(4)
-    async with forwarding(bench, fake):
-        await until(lambda: sequences(fake) == [1, 2, 3, 4])
-        fake.puback = lambda _: confirm(bench, 4)
-        bench.clock.advance(forward.RECEIPT_SECONDS + 1)
-        await until(lambda: bench.recorded() == (4, 4))
-        bench.capture.append(1)
-        bench.forwarder.bell.set()
-        await until(lambda: sequences(fake)[-1] == 5)
-    assert sequences(fake) == [1, 2, 3, 4, 1, 5]
 
 
 async def test_a_gap_that_stands_for_many_counts_for_all_of_them(bench: Bench, fake: FakeBroker) -> None:
