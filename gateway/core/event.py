@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
@@ -51,7 +52,13 @@ class Wire(BaseModel):
 def rfc3339(time_ms: int) -> str:
     """Unix time in milliseconds as RFC 3339 text in UTC; a clock gone astray is clamped to the years 1970 to 9999."""
     seconds, rest = divmod(min(max(time_ms, 0), LATEST_MS), 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{rest:03}Z"
+    return f"{_second(seconds)}.{rest:03}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    """Write a second; most events share theirs with the one before."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def _real(text: str) -> str:

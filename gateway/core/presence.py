@@ -8,6 +8,7 @@ The rules, for each key (a zone and the beacon heard in it):
 2. Absent -> present: the level is at or above `enter_offset` at every sighting for `hold_enter`.
 3. Present -> absent: the level is below `exit_offset` at every sighting for `hold_exit`; or the beacon is lost.
 4. Lost: not heard for `lost_after`, or for ten of its own intervals where that is longer. A lost key is forgotten.
+   No interval is taken for longer than a beacon's can be: one that fades away is lost in the end.
 5. A stay runs from the first sighting of rule 2 to the first sighting of rule 3, or to the last one before the loss.
 6. A sighting without a signal strength only shows that the beacon is alive.
 7. While the scanner itself is down nobody is lost; afterwards holds and silences count anew.
@@ -29,6 +30,8 @@ SAMPLES: Final = 64
 """Samples kept of a key, at most."""
 INTERVALS: Final = 10
 """Intervals of silence after which a slow beacon is lost."""
+LONGEST_INTERVAL_NS: Final = 10_240_000_000
+"""The longest interval of legacy advertising, 10.24 s (Bluetooth Core 5.4, Vol 4, Part E, 7.8.5)."""
 SMOOTHING: Final = 8
 """One sighting moves the learned interval by an eighth. It starts at 0: the first gaps say little."""
 
@@ -163,7 +166,8 @@ class Presence(Generic[K]):
     def _renew(self, track: _Track, now_ns: int) -> None:
         """Note that the beacon is alive, and learn its interval; a gap while the scanner was down teaches nothing."""
         if track.seen_ns >= self._resumed_ns:
-            track.interval_ns += (now_ns - track.seen_ns - track.interval_ns) / SMOOTHING
+            learned_ns = track.interval_ns + (now_ns - track.seen_ns - track.interval_ns) / SMOOTHING
+            track.interval_ns = min(learned_ns, LONGEST_INTERVAL_NS)
         track.seen_ns = now_ns
 
     def _judge(self, key: K, track: _Track, now_ns: int) -> Change[K] | None:

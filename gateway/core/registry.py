@@ -84,7 +84,7 @@ class Registry:
         if prefixes is None:
             return None
         value = identifier.value
-        if any(value.startswith(prefix) and len(value) > len(prefix) for prefix in prefixes):
+        if value.startswith(prefixes) and any(value.startswith(each) and len(value) > len(each) for each in prefixes):
             return Bearer(identifier.kind)
         return None
 

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 
 from gateway.core.sighting import Identifier
 
-REPEATED = 256
-"""Frames that are remembered decoded, of a format: a beacon says the same ten times a second."""
-
 
 @dataclass(frozen=True, slots=True)
 class Beacon:

@@ -3,10 +3,9 @@
 02 15 | UUID, 16 | major, 2 big-endian | minor, 2 big-endian | measured power at 1 m, int8
 """
 
-from functools import lru_cache
 from struct import Struct
 
-from gateway.core.decode.beacon import REPEATED, Beacon
+from gateway.core.decode.beacon import Beacon
 from gateway.core.sighting import Identifier
 
 COMPANY = 0x004C
@@ -16,11 +15,8 @@ _LENGTH = 23
 
 def decode(data: bytes) -> Beacon | None:
     """Decode manufacturer data without the company identifier; None if it is no iBeacon."""
-    return _decoded(data) if len(data) == _LENGTH and data[:2] == b"\x02\x15" else None
-
-
-@lru_cache(maxsize=REPEATED)
-def _decoded(data: bytes) -> Beacon:
+    if len(data) != _LENGTH or data[:2] != b"\x02\x15":
+        return None
     uuid, major, minor, power = _FRAME.unpack(data)
     digits = uuid.hex()
     text = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}/{major}/{minor}"
