@@ -5,18 +5,23 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test bench lint format lock wheel clean
+.PHONY: demo test bench campaign lint format lock wheel clean
 
 demo: $(STAMP)  ## a simulated boutique, a real broker, 20 seconds
 	$(BIN)/touchpoint demo
 
 test: $(STAMP) tests/asyncapi/node_modules lint  ## everything that CI checks
-	tests/needs mosquitto
+	tests/needs mosquitto gcc
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 bench: $(STAMP)  ## each part beside its limit or a peer, measured side by side (about ten minutes); no part of `test`
 	tests/needs mosquitto
 	$(BIN)/python -m tests.benchmarks --svg tests/benchmarks/figures.svg
+
+SEEDS ?= 0-9
+campaign: $(STAMP)  ## faults by the hundred: make campaign SEEDS=0-99 [KIND="both broker"]; goes on where it was stopped
+	tests/needs mosquitto gcc
+	$(BIN)/python -m tests.campaign --seeds $(SEEDS) $(KIND:%=--kind %)
 
 lint: $(STAMP)  ## style, types, and which module may import which
 	$(BIN)/ruff check .

@@ -7,15 +7,16 @@ event waits for its commit, so that whatever tells the customer "accepted" comes
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 from gateway.clock import Clock
-from gateway.control import RequestError, Ringer
+from gateway.control import RequestError
 from gateway.core.event import Draft, Retention, retention
 from gateway.core.path import Fate, Outcome, Path
-from gateway.core.sighting import Sighting
+from gateway.core.sighting import ClockQuality, Sighting
 from gateway.log import log
 from gateway.sources.source import Source, SourceStatus
 from gateway.store.ballast import Ballast
@@ -23,6 +24,7 @@ from gateway.store.database import CorruptError, StoreError, forget_deleted, is_
 from gateway.store.outbox import Outbox
 from gateway.store.progress import Followed
 from gateway.store.recovery import mark, suspect
+from gateway.store.retime import correct_times
 from gateway.store.schema import CAPTURE
 from gateway.store.writer import Writer
 
@@ -45,13 +47,15 @@ class Capture:
     clock: Clock
     followed: Followed
     bell: asyncio.Event
-    ring: Ringer
+    ring: Callable[[], None]
     ballast: Ballast
     readers: dict[str, SourceStatus] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     """Since this process started: sightings, absorbed, acted_on, `dropped:{reason}`."""
     _unsaved: Counter[str] = field(default_factory=Counter)
     _trimmed: int = 0
+    _to_correct: bool = True
+    """Rows of this boot may have been stamped before the clock was synced."""
     _last_failure: str = ""
     _borrowed: dict[str, asyncio.Future[Sighting]] = field(default_factory=dict, repr=False)
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
@@ -110,18 +114,21 @@ class Capture:
         return True
 
     async def commit(self, outcome: Outcome) -> Outcome:
-        """Make the outcome's events durable and count it; if that fails, it is dropped and says why."""
+        """Count the outcome and make its events durable, both at once; if that fails, it is dropped and says why."""
+        self.count(outcome)
         try:
             await self.append(outcome.drafts)
         except (sqlite3.Error, StoreError) as error:
-            self._failed(error, "an event was not accepted")
+            self.count(outcome, -1)
             outcome = Outcome(Fate.DROPPED, "store")
-        self.count(outcome)
+            self.count(outcome)
+            self._failed(error, "an event was not accepted")
         return outcome
 
     async def append(self, drafts: Iterable[Draft]) -> None:
         """Append events to the outbox, with the counters so far, and ring. Raises sqlite3.Error."""
         drafts = tuple(drafts)
+        self._to_correct |= any(draft.at.quality is ClockQuality.UNSYNCED for draft in drafts)
         counts = self._take_unsaved()
 
         def job(outbox: Outbox) -> None:
@@ -130,16 +137,16 @@ class Capture:
 
         try:
             await self.writer.commit(job, patience=PATIENCE_SECONDS if patient(drafts) else 0.0)
-        except BaseException:
+        except Exception:  # when cancelled, the writer has it all the same
             self._unsaved.update(counts)
             raise
         self.ring()
 
-    def count(self, outcome: Outcome) -> None:
-        """Count one sighting by what became of it."""
+    def count(self, outcome: Outcome, number: int = 1) -> None:
+        """Count a sighting by what became of it."""
         fate = f"dropped:{outcome.reason}" if outcome.fate is Fate.DROPPED else outcome.fate.value
-        self._add("sightings", 1)
-        self._add(fate, 1)
+        self._add("sightings", number)
+        self._add(fate, number)
 
     def dropped(self, reason: str) -> None:
         """Count a reading that a source could not make a sighting of."""
@@ -206,15 +213,19 @@ class Capture:
             self._failed(error, f"{len(drafts)} events were not accepted")
 
     async def _watch_uplink(self) -> None:
-        """Trim what is delivered and withdraw what the uplink refused: at its ring, or after a second without one."""
+        """Trim what is delivered, withdraw what the uplink refused, correct times: at its ring, or after a second."""
+        behind = False  # what could not be done is tried again, even if the uplink has nothing new to say
         while True:
             await self._rung()
             try:
-                if self.followed.changed():
+                behind = self.followed.changed() or behind
+                if behind:
                     await self._catch_up()
-                self._look_for_suspicion()
+                behind = False
+                await self._correct_times()
             except (sqlite3.Error, StoreError) as error:
                 self._failed(error, "trimming waits")
+            self._look_for_suspicion()
 
     async def _rung(self) -> None:
         try:
@@ -234,11 +245,29 @@ class Capture:
             await self.writer.commit(lambda outbox: outbox.trim(delivered), patience=PATIENCE_SECONDS)
             self._trimmed = delivered
 
+    async def _correct_times(self) -> None:
+        """Once the clock is synced, correct the rows that were stamped before, a commit at a time."""
+        while self._to_correct and (now := self.clock.now()).quality is ClockQuality.SYNCED:
+            self._to_correct = False  # an event that is appended meanwhile may say otherwise
+            try:
+                found = await self.writer.commit(partial(correct_times, now=now))
+            except BaseException:
+                self._to_correct = True
+                raise
+            self._to_correct |= found > 0
+
     async def _save_counters(self) -> None:
         while True:
-            await asyncio.to_thread(self.ballast.restore)
+            await self.take_up_ballast()
             await asyncio.sleep(SAVE_SECONDS)
             await self.save()
+
+    async def take_up_ballast(self) -> bool:
+        """Hold space in reserve again, if the disk has room, and let the outbox grow again; True if so."""
+        restored = await asyncio.to_thread(self.ballast.restore)
+        if restored:
+            await self.writer.between_commits(Outbox.release_size)
+        return restored
 
     async def save(self) -> None:
         """Write the counters that no event has carried along."""

@@ -12,12 +12,16 @@ import json
 import os
 import pwd
 import socket
+import sqlite3
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from gateway.log import log
+from gateway.store.database import StoreError, access_hint
 
 Answer = dict[str, Any]
 Tell = Callable[[Answer], Awaitable[None]]
@@ -90,22 +94,27 @@ class Ringer:
 
 @contextmanager
 def _bound(path: Path, kind: socket.SocketKind) -> Iterator[socket.socket]:
-    """Bind a Unix socket that this user and group may use, replacing one that a dead process left."""
-    bound = socket.socket(socket.AF_UNIX, kind)
-    bound.setblocking(False)  # noqa: FBT003  # the socket module's own signature
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+    """Bind a Unix socket for this user and group, instead of one that a dead process left. Raises StoreError."""
+    with socket.socket(socket.AF_UNIX, kind) as bound:
+        bound.setblocking(False)  # noqa: FBT003  # the socket module's own signature
+        try:
+            _bind(bound, path)
+        except OSError as error:
+            wrong = error.strerror or "unknown error"
+            raise StoreError("listen at", path, wrong, access_hint(path.parent)) from None
+        try:
+            yield bound
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _bind(unbound: socket.socket, path: Path) -> None:
+    path.unlink(missing_ok=True)
     previous = os.umask(0o007)
     try:
-        bound.bind(str(path))
+        unbound.bind(str(path))
     finally:
         os.umask(previous)
-    try:
-        yield bound
-    finally:
-        bound.close()
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
 
 
 @asynccontextmanager
@@ -169,15 +178,24 @@ async def _unless_they_leave(reader: asyncio.StreamReader, work: Awaitable[Answe
     leaving = asyncio.ensure_future(reader.read(1))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
+        if leaving.done():
             raise ConnectionResetError
-        return working.result()
-    except RequestError as error:
-        return {"error": str(error)}
+        error = working.exception()
+        return working.result() if error is None else {"error": _explained(error)}
     finally:
         for task in (working, leaving):
             task.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+def _explained(error: BaseException) -> str:
+    """Say why a request failed. What nobody foresaw is logged by its type alone: its text may hold a token."""
+    if isinstance(error, RequestError | StoreError):
+        return str(error)
+    if isinstance(error, sqlite3.Error):
+        return f"the store failed: {error}"
+    log.error("a request failed: %s", type(error).__name__)
+    return "that failed in a way that nobody foresaw; is the command of the same version as the daemon?"
 
 
 def may_ask(connection: socket.socket, group: str | None) -> bool:

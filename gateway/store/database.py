@@ -36,6 +36,10 @@ class CorruptError(StoreError):
     """The file is damaged, or no database at all."""
 
 
+class FullError(StoreError):
+    """There is no room on the disk."""
+
+
 class HeldError(StoreError):
     """Another process holds the lock of this half."""
 
@@ -148,6 +152,14 @@ def forget_deleted(connection: sqlite3.Connection) -> bool:
     return not busy
 
 
+def log_is_used_again(connection: sqlite3.Connection) -> bool:
+    """Copy the write-ahead log into the file, so that it need not grow. False while a reader or the disk forbids it."""
+    with contextlib.suppress(sqlite3.OperationalError):
+        busy, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return not busy and frames == copied > 0
+    return False
+
+
 def data_version(connection: sqlite3.Connection) -> int:
     """Return a number that changes when another connection has committed (SQLite, PRAGMA data_version)."""
     (version,) = connection.execute("PRAGMA data_version").fetchone()
@@ -191,7 +203,7 @@ def explain(error: sqlite3.Error, tried: str, path: Path) -> StoreError:
     if is_corrupt(error):
         return CorruptError(tried, path, wrong, "Move the file away; the gateway starts a new one")
     if is_full(error):
-        return StoreError(tried, path, wrong, "Free some space on that disk")
+        return FullError(tried, path, wrong, "Free some space on that disk")
     if "locked" in wrong:
         return StoreError(tried, path, wrong, "Another program holds it: close it and try again")
     return StoreError(tried, path, wrong, access_hint(path.parent))
@@ -203,14 +215,23 @@ def is_corrupt(error: BaseException) -> bool:
 
 
 def is_full(error: BaseException) -> bool:
-    """Tell whether an error of SQLite means that the disk, or what the file may use of it, is full (SQLITE_FULL)."""
-    return _code(error) == sqlite3.SQLITE_FULL
+    """Tell whether an error of SQLite means that the disk, or what the file may use of it, is full.
+
+    SQLITE_FULL, or SQLITE_IOERR_SHMSIZE: there is no room for the index of the write-ahead log.
+    """
+    return _code(error) == sqlite3.SQLITE_FULL or _extended(error) == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 def _code(error: BaseException) -> int | None:
     """Return the primary result code of an error of SQLite."""
-    code = getattr(error, "sqlite_errorcode", None)
+    code = _extended(error)
     return None if code is None else code & 0xFF
+
+
+def _extended(error: BaseException) -> int | None:
+    """Return the extended result code of an error of SQLite."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return code
 
 
 def access_hint(directory: Path) -> str:

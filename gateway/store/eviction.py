@@ -19,8 +19,8 @@ _OLDEST = """SELECT sequence, wall_ms FROM outbox WHERE sequence > ? AND retenti
              ORDER BY sequence LIMIT ?"""
 _BEFORE = """SELECT sequence, wall_ms, fate, coalesce(through, sequence) FROM outbox
              WHERE sequence < ? ORDER BY sequence DESC LIMIT 1"""
-_GAP = """INSERT INTO outbox (sequence, retention, fate, through, boot, boot_ns, wall_ms, quality, event)
-          VALUES (?, ?, ?, ?, '', 0, ?, '', ?)"""
+_GAP = """UPDATE outbox SET retention = ?, fate = ?, through = ?, event = ?, handle = NULL, purpose = NULL
+          WHERE sequence = ?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Eviction:
         """Replace a run by a gap, together with an evicted gap that ends just before it."""
         before = self._evicted_before(run.first, published)
         first, wall_ms = before or (run.first, run.wall_ms)
-        self.connection.execute("DELETE FROM outbox WHERE sequence BETWEEN ? AND ?", (first, run.through))
+        self.connection.execute("DELETE FROM outbox WHERE sequence > ? AND sequence <= ?", (first, run.through))
         through = run.through if run.through > first else None
         event = encode(
             EventType.GAP,
@@ -67,7 +67,7 @@ class Eviction:
             session=self.session,
             sequence=first,
         )
-        self.connection.execute(_GAP, (first, int(Retention.CONTROL), EVICTED, through, wall_ms, event))
+        self.connection.execute(_GAP, (int(Retention.CONTROL), EVICTED, through, event, first))
 
     def _evicted_before(self, sequence: int, published: int) -> tuple[int, int] | None:
         row = self.connection.execute(_BEFORE, (sequence,)).fetchone()

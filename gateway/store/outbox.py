@@ -36,6 +36,7 @@ class Outbox:
     published: Callable[[], int] = lambda: 0
     """How far the uplink may have published: what is published is never evicted."""
     session: str = ""
+    _held_pages: int | None = None
     _last: int = 0
     _eviction: Eviction | None = None
 
@@ -69,15 +70,23 @@ class Outbox:
         self.tally({"appended": len(rows)})
         return self._last
 
+    def hold_size(self) -> None:
+        """Keep to the present size: the disk is full."""
+        self._held_pages = self._pages("page_count")
+
+    def release_size(self) -> None:
+        """Keep to the limit alone: the disk has room."""
+        self._held_pages = None
+
     def _keep_to_limit(self) -> None:
-        while self.limit_pages is not None and self._pages_in_use() > self.limit_pages:
+        limits = [limit for limit in (self.limit_pages, self._held_pages) if limit is not None]
+        while limits and self._pages("page_count") - self._pages("freelist_count") > min(limits):
             if not self.make_room():
                 return
 
-    def _pages_in_use(self) -> int:
-        (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
-        (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
-        return int(pages) - int(free)
+    def _pages(self, which: str) -> int:
+        (pages,) = self.connection.execute(f"PRAGMA {which}").fetchone()
+        return int(pages)
 
     def make_room(self) -> int:
         """Evict what is worth least; return how many events went."""

@@ -34,6 +34,7 @@ def _capture_1(database: "Database") -> None:
     )
     database.conn.execute("CREATE INDEX outbox_handle ON outbox (handle) WHERE handle IS NOT NULL")
     database.conn.execute("CREATE INDEX outbox_fate ON outbox (sequence) WHERE fate <> 0")
+    database.conn.execute("CREATE INDEX outbox_unsynced ON outbox (boot) WHERE quality = 'unsynced'")
     database.table("tally").create({"name": str, "count": int}, pk="name", not_null={"count"}, strict=True)
     database.table("consent").create(
         {"record_id": str, "revision": int, "state": str, "since_ms": int, "expires_ms": int, "record": str},

@@ -6,6 +6,7 @@ SD card.
 """
 
 import asyncio
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
-from gateway.store.database import StoreError, forget_deleted, is_full, transaction
+from gateway.store.database import FullError, StoreError, forget_deleted, is_full, log_is_used_again, transaction
 from gateway.store.outbox import Outbox
 
 Result = TypeVar("Result")
@@ -37,8 +38,8 @@ class _Job:
 class Writer:
     """`async with Writer(open_outbox) as writer: await writer.commit(lambda outbox: outbox.append(drafts))`.
 
-    `open_outbox` runs on the thread, which alone uses the connection. `relieve` is called when the disk is full: it
-    gives some space back if it can, and the job is tried again after the least worthy events have gone.
+    `open_outbox` runs on the thread, which alone uses the connection. `relieve` is called when the disk is full, and
+    gives some space back if it can.
     """
 
     def __init__(self, open_outbox: Callable[[], Outbox], relieve: Callable[[], bool] = lambda: False) -> None:
@@ -81,7 +82,7 @@ class Writer:
 
     def _work(self) -> None:
         try:
-            outbox = self._open()
+            outbox = self._open_with_relief()
         except (StoreError, sqlite3.Error) as error:
             self._loop.call_soon_threadsafe(self._opened.set_exception, error)
             return
@@ -89,9 +90,18 @@ class Writer:
         try:
             while self._write_next(outbox):
                 pass
-            forget_deleted(outbox.connection)
+            with contextlib.suppress(sqlite3.Error):  # on a disk that fails the log stays; the next stop empties it
+                forget_deleted(outbox.connection)
         finally:
             outbox.connection.close()
+
+    def _open_with_relief(self) -> Outbox:
+        try:
+            return self._open()
+        except FullError:
+            if not self._relieve():
+                raise
+            return self._open()
 
     def _write_next(self, outbox: Outbox) -> bool:
         jobs, going_on = self._gather()
@@ -110,13 +120,26 @@ class Writer:
             for job in jobs:
                 self._write(outbox, [job])
         elif error is not None:
-            jobs[0].error = _try(outbox, jobs) if is_full(error) and self._made_room(outbox) else error
+            jobs[0].error = self._insist(outbox, jobs, error)
 
-    def _made_room(self, outbox: Outbox) -> bool:
-        """Make room on a full disk: give up the ballast, so that SQLite can work, then evict."""
+    def _insist(self, outbox: Outbox, jobs: list[_Job], error: Exception | None) -> Exception | None:
+        """On a full disk make room, by what costs least first, and try again; return what is wrong in the end."""
+        for make_room in (_reuse_log, self._give_up_ballast, self._evict):
+            if error is not None and is_full(error) and make_room(outbox):
+                error = _try(outbox, jobs)
+        return error
+
+    def _give_up_ballast(self, outbox: Outbox) -> bool:
+        """Give SQLite room to work in; the outbox must do with its present size until the ballast is back."""
         relieved = self._relieve()
+        if relieved:
+            log_is_used_again(outbox.connection)
+            outbox.hold_size()
+        return relieved
+
+    def _evict(self, outbox: Outbox) -> bool:
         evicting = _Job(lambda outbox: outbox.make_room(), 0.0, self._loop.create_future())
-        return _try(outbox, [evicting]) is None and (relieved or bool(evicting.outcome))
+        return _try(outbox, [evicting]) is None and bool(evicting.outcome)
 
     def _gather(self) -> tuple[list[_Job], bool]:
         """Wait for a job; then take what else there is until the most urgent one is due."""
@@ -146,6 +169,10 @@ def _try(outbox: Outbox, jobs: list[_Job]) -> Exception | None:
         outbox.resume()
         return error
     return None
+
+
+def _reuse_log(outbox: Outbox) -> bool:
+    return log_is_used_again(outbox.connection)
 
 
 def _run_alone(outbox: Outbox, job: _Job) -> None:

@@ -8,14 +8,14 @@ Absolutes depend on the machine and on what else it does; ratios much less. Noth
 import argparse
 import json
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from tests.benchmarks import drain, footprint, ingest, latency, peers, sightings, storage
 from tests.benchmarks.chart import chart
-from tests.benchmarks.row import Row, lines
+from tests.benchmarks.row import HEADER, Row, line
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "sightings": sightings.rows,
@@ -29,12 +29,15 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
 
 
 def main() -> None:
-    """Measure what is asked for, everything by default."""
+    """Measure what is asked for, everything by default, and print each row as soon as it is known."""
     asked = _arguments()
     benchmarks = BENCHMARKS | {"drain": partial(drain.rows, large=asked.large)}
-    measured = list(_measured([(name, benchmarks[name]) for name in asked.names or BENCHMARKS]))
-    load = ", ".join(f"{load:.1f}" for load in os.getloadavg())
-    print("\n".join((*lines(measured), "", f"{os.cpu_count()} cores; load at the end {load}")))  # noqa: T201  # what was asked for
+    measured: list[Row] = []
+    _say(HEADER)
+    for row in chain.from_iterable(benchmarks[name]() for name in asked.names or BENCHMARKS):
+        measured.append(row)
+        _say(line(row))
+    _say(f"\n{os.cpu_count()} cores; load {', '.join(f'{load:.1f}' for load in os.getloadavg())}")
     if asked.json:
         text = json.dumps([row.as_json() for row in measured], indent=2, ensure_ascii=False)
         asked.json.write_text(text + "\n", encoding="utf-8")
@@ -42,19 +45,20 @@ def main() -> None:
         asked.svg.write_text(chart(measured), encoding="utf-8")
 
 
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201  # the table is what was asked for
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these, of {', '.join(BENCHMARKS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the rows that have a target")
     parser.add_argument("--large", action="store_true", help="drain from a backlog of ten million too (15 GB of disk)")
-    return parser.parse_args()
-
-
-def _measured(benchmarks: Iterable[tuple[str, Callable[[], Iterable[Row]]]]) -> Iterator[Row]:
-    for name, rows in benchmarks:
-        print(f"{name} ...", file=sys.stderr)  # noqa: T201  # minutes without a word would be unkind
-        yield from rows()
+    asked = parser.parse_args()
+    if unknown := set(asked.names) - set(BENCHMARKS):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    return asked
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ allow_anonymous true
 persistence {persistent}
 persistence_location {directory}/
 max_queued_messages 0
-max_inflight_messages 0
 set_tcp_nodelay true
 log_type error
 """

@@ -1,7 +1,7 @@
 """Sending what waits: the forwarder with its consent checks, beside a bare read -> publish -> trim of the same batches.
 
-What is measured is a portion of a backlog of some size, so that a size can be measured several times; both take the
-next portion of their own copy each time, and go on as long as it takes until the portion is acknowledged and trimmed.
+What is measured is the first portion of a backlog of some size, until it is acknowledged and trimmed. Both have a copy
+of the backlog, which is filled up again before each measurement, and those take turns.
 """
 
 import asyncio
@@ -36,7 +36,6 @@ PATIENCE_SECONDS = 1.0
 TIMES = 5
 SIZES = (10_000, 100_000, 1_000_000)
 LARGE = 10_000_000
-GROWTH = Target(1.3)
 _NEXT = "SELECT sequence, event FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?"
 
 
@@ -48,69 +47,90 @@ class Portion:
     batch: int
 
 
+BATCHED, ALONE = Portion(10_000, BATCH), Portion(1_000, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Backlogs:
-    """Two copies of the same backlog, and the broker that both are sent to."""
+    """Two copies of the same backlog, the broker that both are sent to, and how many events wait at the start."""
 
     ours: Path
     bare: Path
     port: int
+    size: int
 
 
 def rows(*, large: bool = False) -> Iterator[Row]:
     """Measure batches at each size, how the cost grows, and one event a message."""
-    sizes = (*SIZES, LARGE) if large else SIZES
-    batched = {size: _measure(size, Portion(10_000, BATCH)) for size in sizes}
-    for size, pairs in batched.items():
-        beside = "bare SQLite read, paho, trim; same batches"
-        yield pairs.row(f"drain, batched, of {size:,}", beside, "events/s", Target(0.6, at_least=True))
-    yield _growth(batched[sizes[0]], batched[sizes[-1]], sizes[-1])
-    alone = _measure(SIZES[0], Portion(1_000, 1))
-    yield alone.row("drain, one by one", "bare paho loop, same window", "events/s", Target(0.7, at_least=True))
-
-
-def _growth(small: Pairs, big: Pairs, size: int) -> Row:
-    cost, more = (1 / pairs.row("", "", "").ours for pairs in (small, big))
-    return Row(f"cost of an event in a backlog of {size:,}", "in one of 10,000", "s", more, cost, more / cost, GROWTH)
-
-
-def _measure(size: int, portion: Portion) -> Pairs:
     with ExitStack() as stack:
         here = Path(stack.enter_context(TemporaryDirectory()))
         broker = stack.enter_context(mosquitto(here))
-        backlogs = prepare(here, size + (TIMES + 1) * (portion.events + 2 * portion.batch), broker.port)
         publisher = stack.enter_context(bare_publisher(broker.port))
-        return in_turn(
-            lambda: asyncio.run(ours_per_second(backlogs, portion)),
-            lambda: bare_per_second(backlogs, portion, publisher),
-            TIMES,
-        )
+        small, *bigger = [prepare(here / f"{size}", size, broker.port) for size in sizes(large=large)]
+        for backlogs in (small, *bigger):
+            pairs = _measured(backlogs, BATCHED, publisher)
+            what, beside = f"drain, batched, of {backlogs.size:,}", "bare SQLite read, paho, trim; same batches"
+            yield pairs.row(what, beside, "events/s", Target(0.6, at_least=True))
+        yield _growth(small, bigger[-1])
+        pairs = _measured(small, ALONE, publisher)
+        yield pairs.row("drain, one by one", "bare paho loop, same window", "events/s", Target(0.7, at_least=True))
 
 
-def prepare(here: Path, number: int, port: int) -> Backlogs:
+def sizes(*, large: bool) -> tuple[int, ...]:
+    """Return how many events wait, the smallest first."""
+    return (*SIZES, LARGE) if large else SIZES
+
+
+def _measured(backlogs: Backlogs, portion: Portion, publisher: BarePublisher) -> Pairs:
+    return in_turn(
+        lambda: asyncio.run(ours_per_second(backlogs, portion)),
+        lambda: bare_per_second(backlogs, portion, publisher),
+        TIMES,
+    )
+
+
+def _growth(small: Backlogs, big: Backlogs) -> Row:
+    """Hold our own cost in a big backlog against that in a small one, in turn."""
+
+    def cost(backlogs: Backlogs) -> float:
+        return 1 / asyncio.run(ours_per_second(backlogs, BATCHED))
+
+    pairs = in_turn(lambda: cost(big), lambda: cost(small), TIMES)
+    return pairs.row(f"an event in a backlog of {big.size:,}", f"in one of {small.size:,}", "s", Target(1.3))
+
+
+def prepare(here: Path, size: int, port: int) -> Backlogs:
     """Write the backlog twice."""
-    backlogs = Backlogs(here / "ours", here / "bare", port)
-    backlogs.ours.mkdir()
-    outbox = open_outbox(backlogs.ours)
-    with closing(outbox.connection):
-        fill(outbox, number)
+    backlogs = Backlogs(here / "ours", here / "bare", port, size)
+    backlogs.ours.mkdir(parents=True)
+    fill_up(backlogs.ours, size)
     shutil.copytree(backlogs.ours, backlogs.bare)
     return backlogs
 
 
+def fill_up(directory: Path, size: int) -> int:
+    """Append until so many events wait, and return the sequence before the first of them."""
+    outbox = open_outbox(directory)
+    with closing(outbox.connection):
+        (first,) = outbox.connection.execute("SELECT min(sequence) FROM outbox").fetchone()
+        sent = outbox.last if first is None else int(first) - 1
+        fill(outbox, size - (outbox.last - sent))
+        return sent
+
+
 async def ours_per_second(backlogs: Backlogs, portion: Portion) -> float:
     """Send a portion with the forwarder, while a writer trims as capture does."""
+    before = fill_up(backlogs.ours, backlogs.size)
     async with AsyncExitStack() as stack:
         writer = await stack.enter_async_context(Writer(lambda: open_outbox(backlogs.ours)))
         forwarder, rung = _forwarder(backlogs, portion, stack)
         will = Message("touchpoint/v1/acme/zrh-1/gw-1/state", b"{}", retain=True)
         connection = await stack.enter_async_context(connect(Broker("127.0.0.1", backlogs.port, "gw-1"), will))
+        began = perf_counter()
         sending = asyncio.ensure_future(forwarder.run(connection))
-        await asyncio.sleep(0)
-        began, behind = perf_counter(), forwarder.progress.delivered
-        await _until(forwarder, behind + portion.events, rung, writer)
+        await _until(forwarder, before + portion.events, rung, writer)
         took = perf_counter() - began
-        sent = forwarder.progress.delivered - behind
+        sent = forwarder.progress.delivered - before
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         return sent / took
@@ -151,15 +171,16 @@ async def _trim(forwarder: Forwarder, rung: asyncio.Event, writer: Writer) -> No
 
 def bare_per_second(backlogs: Backlogs, portion: Portion, publisher: BarePublisher) -> float:
     """Send a portion: read, publish, wait for the PUBACK, trim. One by one: only publish and wait."""
+    before = fill_up(backlogs.bare, backlogs.size)
     with closing(open_writer(backlogs.bare, CAPTURE)) as connection:
         if portion.batch == 1:
             return _publish_each(connection, portion.events, publisher)
-        (first,) = connection.execute("SELECT sequence, event FROM outbox ORDER BY sequence LIMIT 1")
-        together = min(portion.batch, BATCH_BYTES // (len(first[1]) + 2))
-        began, after = perf_counter(), first[0] - 1
-        while after < first[0] + portion.events:
+        (event,) = connection.execute("SELECT event FROM outbox ORDER BY sequence LIMIT 1").fetchone()
+        together = min(portion.batch, BATCH_BYTES // (len(event) + 2))
+        began, after = perf_counter(), before
+        while after < before + portion.events:
             after = _publish_next(connection, after, together, publisher)
-        return float(after - first[0]) / (perf_counter() - began)
+        return (after - before) / (perf_counter() - began)
 
 
 def _publish_next(connection: sqlite3.Connection, after: int, together: int, publisher: BarePublisher) -> int:

@@ -16,13 +16,13 @@ from gateway.demo.broker import free_port
 from gateway.uplink.forward import ONE
 from tests.benchmarks.bare import bare_publisher
 from tests.benchmarks.broker import mosquitto
-from tests.benchmarks.drain import BATCH, Portion, ours_per_second, prepare
+from tests.benchmarks.drain import BATCHED, ours_per_second, prepare
 from tests.benchmarks.outbox import draft
 from tests.benchmarks.row import Row, Target
 from tests.benchmarks.sightings import written
 from tests.benchmarks.wire import Arrivals, arrivals
 
-EVENTS = 10_000
+EVENTS = BATCHED.events
 TIMES = 3
 ARRIVE_SECONDS = 60
 BRIDGE = """connection centre
@@ -46,9 +46,8 @@ def rows() -> Iterator[Row]:
 
 def _ours() -> float:
     with TemporaryDirectory() as directory, mosquitto(Path(directory)) as broker, arrivals(broker.port):
-        portion = Portion(EVENTS, BATCH)
-        backlogs = prepare(Path(directory), EVENTS + BATCH, broker.port)
-        return asyncio.run(ours_per_second(backlogs, portion))
+        backlogs = prepare(Path(directory), EVENTS, broker.port)
+        return asyncio.run(ours_per_second(backlogs, BATCHED))
 
 
 def _bridge() -> float:

@@ -1,11 +1,13 @@
 """A row of the table: ours and what it is held against, both measured, and whether the target is met."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
 TIMES = "\N{MULTIPLICATION SIGN}"
+HEADER = """| what | ours | beside | baseline | ratio | to reach | |
+| --- | ---: | --- | ---: | ---: | ---: | --- |"""
 PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
@@ -84,12 +86,9 @@ def quantity(value: float, unit: str) -> str:
     return f"{value / scale:.3g} {prefix}s"
 
 
-def lines(rows: list[Row]) -> Iterator[str]:
-    """Yield the table, as Markdown."""
-    yield "| what | ours | beside | baseline | ratio | to reach | |"
-    yield "| --- | ---: | --- | ---: | ---: | ---: | --- |"
-    for row in rows:
-        yield f"| {' | '.join(_cells(row))} |"
+def line(row: Row) -> str:
+    """Write a row of the table, as Markdown."""
+    return f"| {' | '.join(_cells(row))} |"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

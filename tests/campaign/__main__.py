@@ -8,6 +8,8 @@ the same faults in the same order, though not at the same instruction: processes
 
 import argparse
 import json
+import logging
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,6 +27,8 @@ Result = dict[str, Any]
 def main() -> None:
     """Run what has not run yet; print the table of everything. Exit status 1 if any promise was broken."""
     asked = _arguments()
+    logging.getLogger("paho").addHandler(logging.NullHandler())  # its errors here are what the trials do to it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # a trial that is stopped leaves nothing behind
     done = _results(asked.results)
     with tempfile.TemporaryDirectory(prefix="tp-campaign-") as directory:
         prepared = Path(directory) / "prepared"
@@ -41,7 +45,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=_seeds, default=range(2), metavar="A-B", help="which trials of each kind")
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="only this kind; may be repeated")
-    parser.add_argument("--results", type=Path, default=Path("campaign.jsonl"), help="where results are appended")
+    parser.add_argument("--results", type=Path, default=Path("build/campaign.jsonl"), help="where results are appended")
     return parser.parse_args()
 
 
@@ -61,6 +65,7 @@ def _results(path: Path) -> list[Result]:
 
 
 def _keep(path: Path, result: Result) -> None:
+    path.parent.mkdir(exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(result) + "\n")
     sys.stderr.write(f"{result['kind']} {result['seed']}: {'ok' if result['good'] else result}\n")

@@ -199,18 +199,18 @@ def _blink(trial: Trial) -> None:
 BOTH_DELIVERIES = ("receipt", "puback")
 
 KINDS: dict[str, tuple[Kind, Plan]] = {
-    "capture": (killing("capture"), Plan(10, BOTH_DELIVERIES)),
-    "uplink": (killing("uplink"), Plan(10, BOTH_DELIVERIES)),
-    "both": (killing(*HALVES), Plan(10, BOTH_DELIVERIES)),
-    "slow-disk": (killing(*HALVES), Plan(10, BOTH_DELIVERIES, slow=True, rate=200.0)),
-    "broker": (broker, Plan(5)),
-    "black-hole": (black_hole, Plan(1, BOTH_DELIVERIES)),
-    "consumer": (consumer, Plan(5, BOTH_DELIVERIES)),
-    "lost-receipts": (lost_receipts, Plan(3, consumer=("--lose", "0.5"))),
-    "late-receipts": (late_receipts, Plan(5)),
-    "forged-receipts": (forged_receipts, Plan(12)),
-    "doorbell": (doorbell, Plan(5, BOTH_DELIVERIES)),
-    "storm": (storm, Plan(10)),
+    "capture": (killing("capture"), Plan(BOTH_DELIVERIES, 10)),
+    "uplink": (killing("uplink"), Plan(BOTH_DELIVERIES, 10)),
+    "both": (killing(*HALVES), Plan(BOTH_DELIVERIES, 10)),
+    "slow-disk": (killing(*HALVES), Plan(BOTH_DELIVERIES, 10, slow=True, rate=200.0)),
+    "broker": (broker, Plan(strikes=5)),
+    "black-hole": (black_hole, Plan(BOTH_DELIVERIES, 1)),
+    "consumer": (consumer, Plan(BOTH_DELIVERIES, 5)),
+    "lost-receipts": (lost_receipts, Plan(strikes=3, consumer=("--lose", "0.5"))),
+    "late-receipts": (late_receipts, Plan(strikes=5)),
+    "forged-receipts": (forged_receipts, Plan(strikes=12)),
+    "doorbell": (doorbell, Plan(BOTH_DELIVERIES, 5)),
+    "storm": (storm, Plan(strikes=10)),
 }
 
 

@@ -22,6 +22,7 @@ LINK = "https://id.acme.example/t/"
 PIPE_OCTETS = 4_096
 """What the kernel keeps of a pipe survives a killed reader; the less, the more is really in the gateway's hands."""
 READY = "capture: session"
+STOP_SECONDS = 10
 
 CONFIGURATION = """[gateway]
 tenant = "acme"
@@ -87,6 +88,15 @@ def open_pipe(path: Path) -> int:
     return pipe
 
 
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process that was asked to stop; one that does not is killed, which shows in its status."""
+    try:
+        return process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
 @dataclass
 class Gateway:
     """The installation in a directory; `environment` is added to that of its processes."""
@@ -144,7 +154,7 @@ class Gateway:
         """Stop what runs as systemd does; return what was wrong with that."""
         for process in self._halves.values():
             process.send_signal(signal.SIGTERM)
-        ended = {half: process.wait(10) for half, process in self._halves.items()}
+        ended = {half: _end(process) for half, process in self._halves.items()}
         self._halves.clear()
         return [f"{half} ended with {status}" for half, status in ended.items() if status]
 

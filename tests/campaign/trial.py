@@ -36,9 +36,9 @@ STILL_SECONDS = 0.5
 class Plan:
     """How a kind of trial is set up, and how often it strikes."""
 
-    strikes: int
     deliveries: tuple[str, ...] = ("receipt",)
     """By turns, from seed to seed."""
+    strikes: int = 1
     consumer: tuple[str, ...] = ()
     slow: bool = False
     rate: float = RATE

@@ -51,24 +51,28 @@ def judge(kind: str, seed: int, prepared: Path, strikes: int | None = None) -> V
     if strikes is not None:
         plan = replace(plan, strikes=strikes, aimed=True)
     with Trial(prepared, plan, seed) as trial:
-        seconds = running(faults, trial)
-        trial.problems += [*trial.gateway.died(), *trial.gateway.stop(), *trial.gateway.tracebacks()]
-        trial.problems += [*trial.witness.wrong, *balances(trial.gateway.verify(), trial.witness.last)]
-        stored = trial.centre.stored()
-        return Verdict(
-            kind=kind,
-            seed=seed,
-            delivery=trial.delivery,
-            **asdict(trial.exposure),
-            accepted=trial.witness.last,
-            lost=lost(trial.witness.last, stored),
-            twice=twice(stored),
-            reordered=reordered([each.sequence for each in stored]),
-            changed=changed(trial.witness, stored),
-            copies=sum(each.copies for each in stored),
-            seconds=round(seconds, 1),
-            problems=trial.problems[:SHOWN],
-        )
+        return verdict(kind, trial, running(faults, trial))
+
+
+def verdict(kind: str, trial: Trial, seconds: float) -> Verdict:
+    """Stop a gateway that is drained, and compare what it says, what the witness saw and what the centre has."""
+    trial.problems += [*trial.gateway.died(), *trial.gateway.stop(), *trial.gateway.tracebacks()]
+    trial.problems += [*trial.witness.wrong, *balances(trial.gateway.verify(), trial.witness.last)]
+    stored = trial.centre.stored()
+    return Verdict(
+        kind=kind,
+        seed=trial.seed,
+        delivery=trial.delivery,
+        **asdict(trial.exposure),
+        accepted=trial.witness.last,
+        lost=lost(trial.witness.last, stored),
+        twice=twice(stored),
+        reordered=reordered([each.sequence for each in stored]),
+        changed=changed(trial.witness, stored),
+        copies=sum(each.copies for each in stored),
+        seconds=round(seconds, 1),
+        problems=trial.problems[:SHOWN],
+    )
 
 
 def lost(accepted: int, stored: Iterable[Stored]) -> int:

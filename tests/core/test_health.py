@@ -138,6 +138,13 @@ class TestSilence:
         assert hear(beacons, 5 * DAY) == report("ok", GOOD)
         assert beacons.next_deadline() == 5 * DAY + 15 * MINUTE
 
+    def test_telemetry_breaks_the_silence(self) -> None:
+        """A beacon whose telemetry is heard is not silent, though its identifier is not heard."""
+        beacons = reported(GOOD)
+        assert beacons.telemetry(MAC, GOOD, 14 * MINUTE) is None
+        assert beacons.expire(16 * MINUTE) == []
+        assert beacons.expire(29 * MINUTE) == [report("silent", GOOD)]
+
     def test_back_by_telemetry(self) -> None:
         """Telemetry is a sign of life."""
         beacons = reported(GOOD)
@@ -152,8 +159,7 @@ class TestMove:
         """A beacon carried to another zone is reported once there, a minute after its own zone last heard it."""
         beacons = reported(GOOD)
         reports = [hear(beacons, second * S, "vault") for second in range(20, 120)]
-        assert reports[: 69 - 20 + 1] == [None] * 50
-        assert [each for each in reports if each] == [report("moved", GOOD, "vault")]
+        assert reports == [None] * 50 + [report("moved", GOOD, "vault")] + [None] * 49
 
     def test_overlapping_zones(self) -> None:
         """A beacon that two zones hear stays in the first, whose signal strength is the one reported."""
@@ -176,11 +182,11 @@ class TestAddresses:
     """Telemetry belongs to the identifier that the same address sent last."""
 
     def test_stranger(self) -> None:
-        """Telemetry of an address that named no touchpoint is nobody's."""
-        beacons = StoreBeacons()
-        assert not beacons.knows(MAC)
-        assert beacons.telemetry(MAC, GOOD, 0) is None
-        assert beacons.next_deadline() is None
+        """Telemetry of an address that named no touchpoint is nobody's, and no other beacon's either."""
+        beacons = reported()
+        assert not beacons.knows("02:00:00:00:00:02")
+        assert beacons.telemetry("02:00:00:00:00:02", LOW, 11 * S) is None
+        assert hear(beacons, DAY + 10 * S) == report("ok")
 
     def test_last_identifier(self) -> None:
         """A beacon given a new identity gives its telemetry to that one."""
@@ -191,11 +197,10 @@ class TestAddresses:
         assert found.touchpoint_id == "case-2"
 
     def test_bounded(self) -> None:
-        """256 addresses are remembered, so a beacon that changes its address fills no memory."""
+        """256 addresses are remembered, the latest ones: a beacon that changes its address fills no memory."""
         beacons = StoreBeacons()
-        for number in range(257):
-            beacons.observe("case-1", f"mac-{number}", "ble", "hall", -60, number)
-            beacons.observe("case-1", "mac-0", "ble", "hall", -60, number)
+        for number in (*range(256), 0, 256):
+            beacons.observe("case-1", f"mac-{number}", "ble", "hall", -60, 0)
         assert [n for n in range(257) if not beacons.knows(f"mac-{n}")] == [1]
 
     def test_repr_hides_addresses(self) -> None:

@@ -55,6 +55,13 @@ class TestArrival:
         assert hear(presence, FAR, range(1, 2)) == []
         assert hear(presence, NEAR, range(2, 4)) == [Came("ann", 2 * S)]
 
+    def test_each_beacon_has_its_own_reference(self) -> None:
+        """The same signal strength is near for a weak transmitter and far for a strong one."""
+        weak: Presence[str] = Presence()
+        strong: Presence[str] = Presence()
+        assert [weak.observe("ann", -75, -75, second * S) for second in range(2)] == [None, Came("ann", 0)]
+        assert [strong.observe("ann", -75, -60, second * S) for second in range(2)] == [None, None]
+
     def test_one_strong_packet_is_noise(self) -> None:
         """The median of the window, not a single packet, decides."""
         presence: Presence[str] = Presence()
@@ -135,6 +142,17 @@ class TestDeparture:
         assert deadline is not None
         assert 345 * S < deadline <= 350 * S
 
+    def test_fading_away_is_a_departure(self) -> None:
+        """A beacon heard ever more rarely is followed for 102.4 s of silence at most, ten of the longest intervals."""
+        presence = present("ann")
+        silences = []
+        for _ in range(20):
+            deadline = presence.next_deadline()
+            assert deadline is not None
+            assert presence.observe("ann", NEAR, P1M, deadline - 1) is None
+            silences.append((presence.next_deadline() or 0) - (deadline - 1))
+        assert max(silences) == silences[-1] == 102.4 * S
+
     def test_comes_back(self) -> None:
         """Left by the level and near again: a second stay."""
         presence = present("ann", window=0)
@@ -192,13 +210,22 @@ class TestBounds:
 
     def test_absent_key_gives_way(self) -> None:
         """When full, the absent key that was not heard for longest goes."""
-        presence = present("ann", capacity=3)
+        presence = present("ann", capacity=3, window=0)
         hear(presence, FAR, range(3, 4), "bob")
-        hear(presence, FAR, range(4, 5), "cem")
+        hear(presence, NEAR, range(4, 5), "cem")
+        hear(presence, NEAR, range(5, 6), "bob")
         assert hear(presence, NEAR, range(5, 7), "dan") == [Came("dan", 5 * S)]
-        assert presence.forget(lambda key: key == "bob") == []
-        assert presence.overflow == 0
-        assert [left.key for left in presence.expire(60 * S)] == ["ann", "dan"]
+        assert hear(presence, NEAR, range(6, 7), "bob") == [Came("bob", 5 * S)]
+        assert hear(presence, NEAR, range(6, 7), "cem") == []
+        assert presence.overflow == 1
+        assert [left.key for left in presence.expire(60 * S)] == ["ann", "bob", "dan"]
+
+    def test_samples_are_bounded(self) -> None:
+        """Of a beacon heard very often, the last 64 samples of the window count: 33 near ones outweigh 31 far ones."""
+        presence: Presence[str] = Presence(PresenceSettings(hold_enter=0))
+        assert [presence.observe("ann", FAR, P1M, ms) for ms in range(1000)] == [None] * 1000
+        changes = [presence.observe("ann", NEAR, P1M, ms) for ms in range(1000, 1033)]
+        assert changes == [None] * 32 + [Came("ann", 1032)]
 
     def test_present_keys_stay(self) -> None:
         """When all are present a newcomer is ignored and counted."""
@@ -222,6 +249,7 @@ class TestBounds:
         came = presence.observe(key, NEAR, P1M, S)
         assert came is not None
         assert "secret" not in f"{presence!r} {came!r}"
+        assert "ann" not in repr(present("ann"))
 
 
 steps = st.tuples(

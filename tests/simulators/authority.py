@@ -16,6 +16,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 YEAR = timedelta(days=365)
+SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True)
@@ -34,15 +45,17 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.certificate = directory / f"{name}.pem"
-        builder = _valid(self._name, self._name, self._key.public_key(), -YEAR, YEAR)
+        builder = self._identified(_valid(self._name, self._name, self._key.public_key(), -YEAR, YEAR), self._key)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        builder = builder.add_extension(SIGNS, critical=True)
         self.certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str, host: str, *, expired: bool = False) -> Certificate:
         """Sign a certificate for a host name or address."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _valid(self._name, subject, key.public_key(), -YEAR, -YEAR / 2 if expired else YEAR)
+        ends = -YEAR / 2 if expired else YEAR
+        builder = self._identified(_valid(self._name, subject, key.public_key(), -YEAR, ends), key)
         builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(host)]), critical=False)
         issued = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}.key")
         issued.certificate.write_bytes(
@@ -50,6 +63,12 @@ class Authority:
         )
         issued.key.write_bytes(_unencrypted(key))
         return issued
+
+    def _identified(self, builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        """Name both keys, as strict clients want it (RFC 5280, section 4.2.1; Python from 3.13 on)."""
+        ours, theirs = self._key.public_key(), key.public_key()
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(theirs), critical=False)
+        return builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ours), critical=False)
 
 
 def _valid(

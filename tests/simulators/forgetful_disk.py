@@ -8,7 +8,8 @@ medium at once, as on a file system that journals in order. No write is torn and
 cut interrupts there is a beginning, write by write. What real flash adds to that is not shown here.
 
 A file `syncs-fail` in the directory of faults makes each sync fail with EIO; as on Linux, its writes can still be read,
-but no later sync takes them to the medium. The page cache works, so processes share memory-mapped files (SQLite's
+but no later sync takes them to the medium. A file `read-only` makes it what a kernel makes of a disk with errors: no
+file can be changed, not even one that is open. The page cache works, so processes share memory-mapped files (SQLite's
 `-shm`) as they do on any disk.
 """
 
@@ -23,6 +24,7 @@ from typing import Any
 from mfusepy import FUSE, FuseOSError, Operations
 
 SYNCS_FAIL = "syncs-fail"
+READ_ONLY = "read-only"
 ATTRIBUTES = ("st_mode", "st_nlink", "st_uid", "st_gid", "st_size", "st_atime", "st_mtime", "st_ctime")
 
 
@@ -66,6 +68,12 @@ class ForgetfulDisk(Operations):  # type: ignore[misc]  # mfusepy has no types
     def _at(self, path: str) -> Path:
         return self._medium / path.lstrip("/")
 
+    def _changed(self, path: str) -> Path:
+        """Return where a change is made. Raises FuseOSError while the disk is read-only."""
+        if (self._faults / READ_ONLY).exists():
+            raise FuseOSError(errno.EROFS)
+        return self._at(path)
+
     def _file(self, path: str) -> Unsynced:
         if path not in self._files:
             self._files[path] = Unsynced(bytearray(self._at(path).read_bytes()))
@@ -83,22 +91,24 @@ class ForgetfulDisk(Operations):  # type: ignore[misc]  # mfusepy has no types
 
     def mknod(self, path: str, mode: int, device: int) -> int:
         """Make a socket."""
-        os.mknod(self._at(path), mode, device)
+        os.mknod(self._changed(path), mode, device)
         return 0
 
     def mkdir(self, path: str, mode: int) -> int:
         """Make a directory."""
-        self._at(path).mkdir(mode)
+        self._changed(path).mkdir(mode)
         return 0
 
     def create(self, path: str, mode: int, _info: object = None) -> int:
         """Make a file: its name is there at once, empty."""
-        os.close(os.open(self._at(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode))
+        os.close(os.open(self._changed(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode))
         self._files[path] = Unsynced(bytearray())
         return 0
 
     def open(self, path: str, flags: int) -> int:
         """Open a file."""
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            self._changed(path)
         if flags & os.O_TRUNC:
             self._file(path).truncate(0)
         return 0
@@ -109,11 +119,13 @@ class ForgetfulDisk(Operations):  # type: ignore[misc]  # mfusepy has no types
 
     def write(self, path: str, data: bytes, offset: int, _handle: int) -> int:
         """Write, into memory."""
+        self._changed(path)
         self._file(path).write(data, offset)
         return len(data)
 
     def truncate(self, path: str, length: int, _handle: int | None = None) -> int:
         """Set the length, in memory."""
+        self._changed(path)
         self._file(path).truncate(length)
         return 0
 
@@ -131,13 +143,13 @@ class ForgetfulDisk(Operations):  # type: ignore[misc]  # mfusepy has no types
 
     def unlink(self, path: str) -> int:
         """Remove a file."""
-        self._at(path).unlink()
+        self._changed(path).unlink()
         self._files.pop(path, None)
         return 0
 
     def rename(self, old: str, new: str) -> int:
         """Give a file another name; what is not synced goes with it."""
-        self._at(old).rename(self._at(new))
+        self._changed(old).rename(self._at(new))
         self._files.pop(new, None)
         if old in self._files:
             self._files[new] = self._files.pop(old)
@@ -145,12 +157,12 @@ class ForgetfulDisk(Operations):  # type: ignore[misc]  # mfusepy has no types
 
     def chmod(self, path: str, mode: int) -> int:
         """Change permissions."""
-        self._at(path).chmod(mode)
+        self._changed(path).chmod(mode)
         return 0
 
     def chown(self, path: str, user: int, group: int) -> int:
         """Change the owner."""
-        os.chown(self._at(path), user, group)
+        os.chown(self._changed(path), user, group)
         return 0
 
     def utimens(self, _path: str, _times: object = None) -> int:

@@ -75,7 +75,7 @@ class Archive:
     def _advance(self, session: str, topic: str) -> None:
         through = dict(self.complete(topic)).get(session, 0)
         later = "SELECT sequence, through FROM event WHERE session = ? AND sequence > ? ORDER BY sequence"
-        for sequence, last in self._connection.execute(later, (session, through)).fetchall():
+        for sequence, last in self._connection.execute(later, (session, through)):  # read no further than to a hole
             if sequence != through + 1:
                 break
             through = last
