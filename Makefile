@@ -5,13 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test bench campaign lint format lock wheel clean
+.PHONY: demo test bench campaign powercuts lint format lock wheel clean
 
 demo: $(STAMP)  ## a simulated boutique, a real broker, 20 seconds
 	$(BIN)/touchpoint demo
 
 test: $(STAMP) tests/asyncapi/node_modules lint  ## everything that CI checks
-	tests/needs mosquitto gcc
+	tests/needs mosquitto gcc fuse3
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 bench: $(STAMP)  ## each part beside its limit or a peer, measured side by side (about ten minutes); no part of `test`
@@ -22,6 +22,11 @@ SEEDS ?= 0-9
 campaign: $(STAMP)  ## faults by the hundred: make campaign SEEDS=0-99 [KIND="both broker"]; goes on where it was stopped
 	tests/needs mosquitto gcc
 	$(BIN)/python -m tests.campaign --seeds $(SEEDS) $(KIND:%=--kind %)
+
+N ?= 100
+powercuts: $(STAMP)  ## power cuts by the hundred: make powercuts N=100; needs root; goes on where it was stopped
+	tests/needs mosquitto fuse3
+	$(BIN)/python -m tests.disk --cuts $(N)
 
 lint: $(STAMP)  ## style, types, and which module may import which
 	$(BIN)/ruff check .

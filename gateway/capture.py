@@ -83,7 +83,7 @@ class Capture:
                     await self._take(sighting, tasks)
 
     async def _take(self, sighting: Sighting, tasks: asyncio.TaskGroup) -> None:
-        outcome = self.path.see(sighting, self.clock.now())
+        outcome = self._see(sighting)
         if outcome.fate is not Fate.DROPPED:
             self._stirred.set()
         if not outcome.drafts:
@@ -94,6 +94,13 @@ class Capture:
             committing.add_done_callback(lambda _: self._room.release())
         else:
             await self.commit(outcome)
+
+    def _see(self, sighting: Sighting) -> Outcome:
+        try:
+            return self.path.see(sighting, self.clock.now())
+        except StoreError as error:
+            self._failed(error, "a sighting could not be decided on")
+            return Outcome(Fate.DROPPED, "store")
 
     async def borrow(self, reader: str) -> Sighting:
         """Wait for the next sighting of a reader and take it out of the path: a command asked for it."""
@@ -204,13 +211,11 @@ class Capture:
                 await self._expire()
 
     async def _expire(self) -> None:
-        drafts = self.path.expire(self.clock.now())
-        if not drafts:
-            return
         try:
-            await self.append(drafts)
+            if drafts := self.path.expire(self.clock.now()):
+                await self.append(drafts)
         except (sqlite3.Error, StoreError) as error:
-            self._failed(error, f"{len(drafts)} events were not accepted")
+            self._failed(error, "what time has brought about was not accepted")
 
     async def _watch_uplink(self) -> None:
         """Trim what is delivered, withdraw what the uplink refused, correct times: at its ring, or after a second."""
@@ -240,6 +245,7 @@ class Capture:
         delivered, refused = self.followed.progress(session).delivered, self.followed.refused(session)
         if refused:
             await self.writer.commit(lambda outbox: outbox.set_aside(refused))
+            await self.forget()
             self.ring()
         if delivered > self._trimmed:
             await self.writer.commit(lambda outbox: outbox.trim(delivered), patience=PATIENCE_SECONDS)
@@ -281,16 +287,17 @@ class Capture:
             self._failed(error, "counters were not written")
 
     def _failed(self, error: sqlite3.Error | StoreError, what: str) -> None:
-        """Log that the store failed, once for each change; a damaged file ends this half: the next start mends it."""
+        """Log that the store failed, once for each change; a damaged outbox ends this half: the next start mends it."""
         if is_corrupt(error):
             mark(self.followed.directory, CAPTURE.file)
             raise self._damaged(str(error))
+        self._look_for_suspicion()
         if str(error) != self._last_failure:
             self._last_failure = str(error)
             log.error("capture.db: %s: %s", error, what)
 
     def _look_for_suspicion(self) -> None:
-        """End this half if the uplink has found the outbox damaged."""
+        """End this half if whoever only reads it, the uplink above all, has found the outbox damaged."""
         if suspect(self.followed.directory, CAPTURE.file).exists():
             raise self._damaged("the uplink cannot read it")
 

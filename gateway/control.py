@@ -240,7 +240,7 @@ async def _answers(reader: asyncio.StreamReader, tell: Tell | None) -> Answer:
         answer: Answer = json.loads(line)
         if "error" in answer:
             raise RequestError(answer["error"])
-        if answer.get("done"):
+        if answer.pop("done", False):
             return answer
         if tell is not None:
             await tell(answer)

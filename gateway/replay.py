@@ -15,7 +15,7 @@ from gateway.config import Settings
 from gateway.core.event import Draft
 from gateway.core.path import Fate, Outcome
 from gateway.core.path import Path as SightingPath
-from gateway.core.sighting import Moment
+from gateway.core.sighting import Moment, Sighting
 from gateway.daemon.capture import registry, sighting_path
 from gateway.keys import key_ring
 from gateway.sources.recording import Recorded, parse
@@ -80,16 +80,18 @@ class Replay:
         self._saved = self.counts.copy()
 
     def _outcomes(self, path: SightingPath) -> Iterator[Outcome]:
+        at = 0.0
         for recorded in self._recorded():
-            yield from self._meanwhile(path, recorded.at)
-            outcome = self._see(path, recorded)
+            at = max(at, recorded.at)  # a line that stands too late is seen when it is read: time only goes on
+            yield from self._meanwhile(path, at)
+            outcome = self._see(path, recorded.sighting, self._moment(int(at * 1e9)))
             self._count(outcome)
             yield outcome
 
-    def _see(self, path: SightingPath, recorded: Recorded) -> Outcome:
-        if recorded.sighting.reader not in path.readers:
+    def _see(self, path: SightingPath, sighting: Sighting, now: Moment) -> Outcome:
+        if sighting.reader not in path.readers:
             return Outcome(Fate.DROPPED, "no-such-reader")
-        return path.see(recorded.sighting, self._moment(int(recorded.at * 1e9)))
+        return path.see(sighting, now)
 
     def _meanwhile(self, path: SightingPath, until: float) -> Iterator[Outcome]:
         """Let the time up to the next sighting pass, deadline by deadline."""

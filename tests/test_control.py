@@ -107,7 +107,7 @@ async def test_what_a_dead_process_left_is_replaced(directory: Path, kind: socke
         async with doorbell(directory, "capture") as bell, serve(directory, {"hello": answering(dict)}, None):
             ring()
             await heard(bell)
-            assert await ask(directory, {"ask": "hello"}) == {"done": True}
+            assert await ask(directory, {"ask": "hello"}) == {}
     assert modes(directory) == {}
 
 
@@ -142,8 +142,8 @@ async def test_answers_come_one_after_the_other(directory: Path) -> None:
         told.append(answer)
 
     async with serve(directory, {"greet": greet}, None):
-        assert await ask(directory, {"ask": "greet", "name": "Zoë"}, tell) == {"hello": "Zoë", "done": True}
-        assert await ask(directory, {"ask": "greet", "name": "Ben"}) == {"hello": "Ben", "done": True}
+        assert await ask(directory, {"ask": "greet", "name": "Zoë"}, tell) == {"hello": "Zoë"}
+        assert await ask(directory, {"ask": "greet", "name": "Ben"}) == {"hello": "Ben"}
     assert told == [{"present": "scanner"}]
 
 
@@ -175,7 +175,7 @@ async def test_a_request_that_fails_is_answered(
         async with serve(directory, {"fail": failing(error), "hello": answering(dict)}, None):
             with pytest.raises(RequestError, match=answer) as refused:
                 await ask(directory, {"ask": "fail"})
-            assert await ask(directory, {"ask": "hello"}) == {"done": True}
+            assert await ask(directory, {"ask": "hello"}) == {}
     assert SECRET not in f"{refused.value}{caplog.text}"
 
 
@@ -204,7 +204,7 @@ async def test_garbage_gets_an_answer(directory: Path, line: bytes) -> None:
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
-        assert await ask(directory, {"ask": "status"}) == {"done": True}
+        assert await ask(directory, {"ask": "status"}) == {}
 
 
 async def test_a_request_that_is_too_long_is_refused_and_not_a_crash(directory: Path) -> None:

@@ -53,6 +53,8 @@ def settings_from(option: Path | None) -> "Settings":
 @contextmanager
 def failures_explained() -> Iterator[None]:
     """Turn the errors that people can do something about into a message and an exit status."""
+    import sqlite3
+
     from gateway.config import EXIT_CONFIG, ConfigError
     from gateway.control import RequestError
     from gateway.keys import KeyFileError
@@ -64,6 +66,8 @@ def failures_explained() -> Iterator[None]:
         fail(str(error), EXIT_CONFIG)
     except (RequestError, StoreError, KeyFileError) as error:
         fail(str(error))
+    except sqlite3.Error as error:
+        fail(f"the store cannot be read: {error}. The running gateway sets a damaged file aside by itself")
     except OSError as error:
         fail(f"{error.filename or 'the system'}: {error.strerror}")
 

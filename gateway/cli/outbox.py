@@ -81,7 +81,10 @@ def verify(config: Config = None, *, state: State = None, json: Json = False) ->
 
 def _backlog(config: Path | None, state: Path | None) -> "Backlog":
     from gateway.store.backlog import Backlog
+    from gateway.store.schema import CAPTURE
 
+    if state is not None and not (state / CAPTURE.file).is_file():
+        fail(f"{state}: there is no {CAPTURE.file} in it; name the directory that a replay said", 2)
     return Backlog(state or settings_from(config).gateway.state)
 
 

@@ -27,7 +27,7 @@ def load(path: Path) -> Settings:
     document = _parse(path, text)
     found = _twice(path, text, document)
     try:
-        settings = Settings.model_validate(document, context={"file": path, "directory": path.parent})
+        settings = Settings.model_validate(document, context={"file": path, "directory": path.resolve().parent})
     except ValidationError as error:
         found += problems(str(path), text, Settings, error)
     else:

@@ -222,8 +222,6 @@ class ConsentSettings(_Table):
     """Country, or part of one, whose law applies (ISO 3166)."""
     days: Annotated[int, Field(ge=1, le=3653)] = 365
     """How long a consent given in the store holds."""
-    stale_after_hours: Annotated[int, Field(ge=1, le=72)] = 24
-    """After so long without word from the centre no subject is named any more."""
     purposes: dict[Named, Label] = Field(default_factory=lambda: dict(PURPOSES))
     """The purpose that each type of event needs consent for; what is left out keeps its default."""
 
@@ -268,9 +266,9 @@ class ReaderSettings(_Table):
     @field_validator("touchpoint", "zone")
     @classmethod
     def _place(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if "kind" not in info.data or "plays" not in info.data:
+        kind = info.data.get("kind", "simulated")
+        if kind == "simulated":  # it may play what was read at a touchpoint, in a zone, or both
             return value
-        kind = info.data["plays"] if info.data["kind"] == "simulated" else info.data["kind"]
         needed = (info.field_name == "zone") == (kind == "ble")
         if needed and value is None:
             raise wrong("is missing", f"say where the {kind} reader stands")

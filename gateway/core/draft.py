@@ -1,7 +1,7 @@
 """Drafts of events: what the path has understood, put into the words of the contract."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, cast
 
@@ -33,6 +33,10 @@ class Reader:
     channel: Channel
     at: str | None = None
     zone: str | None = None
+
+    def reading(self, channel: Channel) -> "Reader":
+        """Return the reader as what this reading came by: a simulated one may play more than one kind."""
+        return self if self.channel == channel else replace(self, channel=channel)
 
     @property
     def place(self) -> str:

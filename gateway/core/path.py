@@ -72,11 +72,11 @@ class Path:
         reader = self.readers[sighting.reader]
         match sighting.payload:
             case Advertisement() as advertisement:
-                return self._heard(reader, advertisement, now)
+                return self._heard(reader.reading("ble"), advertisement, now)
             case Tag() as tag:
-                return self._presented(reader, decode.tag(tag), now)
+                return self._presented(reader.reading("nfc"), decode.tag(tag), now)
             case scan:
-                return self._presented(reader, decode.scan(scan), now)
+                return self._presented(reader.reading("scanner"), decode.scan(scan), now)
 
     def _presented(self, reader: Reader, candidates: tuple[Identifier, ...], now: Moment) -> Outcome:
         """Something was held to a reader: the tag or code of a touchpoint, or a customer's token."""

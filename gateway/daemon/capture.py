@@ -1,24 +1,24 @@
 """The capture half: devices and keys, no network."""
 
 import asyncio
-import sqlite3
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from functools import partial
 from typing import Any, TypeVar
 
 from gateway.capture import Capture
-from gateway.clock import Clock, boot_id
+from gateway.clock import Clock
 from gateway.config import ReaderSettings, Settings
 from gateway.control import Answer, NobodyListensError, Ringer, Tell, ask, bell_path, doorbell, serve
 from gateway.core.consent import Ledger
 from gateway.core.draft import Reader
-from gateway.core.event import Draft, EventType, Previous, gap
+from gateway.core.event import EventType
 from gateway.core.path import Path
 from gateway.core.pseudonym import KeyRing
 from gateway.core.registry import BearerRule, Registry, Touchpoint, build
 from gateway.core.subject import Subjects
 from gateway.core.visit import Debounce, Visits
+from gateway.daemon.opening import open_outbox
 from gateway.desk import Desk
 from gateway.keys import key_ring
 from gateway.log import log
@@ -26,18 +26,17 @@ from gateway.sources.scanner import ScannerSource
 from gateway.sources.simulated import SimulatedSource
 from gateway.sources.source import Source, SourceStatus
 from gateway.store.ballast import Ballast
-from gateway.store.database import HeldError, only_one, open_writer, transaction
+from gateway.store.database import CorruptError, HeldError, only_one
 from gateway.store.ledger import StoreLedger
-from gateway.store.outbox import Outbox
 from gateway.store.progress import Followed
-from gateway.store.recovery import open_whole, set_aside, take_over
+from gateway.store.recovery import mark
 from gateway.store.schema import CAPTURE
 from gateway.store.touchpoints import load
 from gateway.store.writer import Writer
 
 Result = TypeVar("Result")
-PAGE = 4096
-"""SQLite's default page size, octets."""
+MEND_SECONDS = 1.0
+"""How long to wait before a damaged file is opened anew, and mended."""
 HELD_SECONDS = 2.0
 """How long to wait for the lock of the half: commands hold it for a moment."""
 
@@ -64,40 +63,6 @@ def sighting_path(settings: Settings, known: Registry, ring: KeyRing | None, led
     )
 
 
-def open_outbox(settings: Settings, clock: Clock, followed: Followed) -> Outbox:
-    """Open `capture.db` for writing; a new session opens with a gap that names the one before. Raises StoreError.
-
-    A damaged file, or one that has gone back behind what was sent from it, is set aside first.
-    """
-    state, now = settings.gateway.state, clock.now()
-    connection, kept = open_whole(state, CAPTURE, now.wall_ms)
-    if kept is None and (sequence := _lost(connection, followed)):
-        connection.close()
-        log.error("capture.db: sequence %d was sent from it, and it does not know of it: older than it was", sequence)
-        kept = set_aside(state, CAPTURE.file, now.wall_ms)
-        connection = open_writer(state, CAPTURE)
-    if kept is not None:
-        taken = take_over(connection, kept)
-        log.error("capture.db: set aside as %s; taken over: %s", kept.name, taken or "nothing")
-    outbox = Outbox(connection, settings.gateway.topics.source, boot_id())
-    outbox.limit_pages = settings.gateway.limit_mb * 1024 * 1024 // PAGE
-    outbox.published = lambda: followed.progress(outbox.session).published
-    with transaction(connection):
-        if outbox.open(uuid.uuid4().hex, now.wall_ms) and (previous := followed.previous()) is not None:
-            session, sequence = previous
-            data = gap("new-session", previous=Previous(session=session, sequence=sequence or None))
-            outbox.append([Draft(EventType.GAP, now, data, None, None)])
-    return outbox
-
-
-def _lost(connection: sqlite3.Connection, followed: Followed) -> int | None:
-    """Return what the uplink published last, if the outbox does not know that it ever had it."""
-    row = connection.execute("SELECT id FROM session").fetchone()
-    last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
-    published = followed.progress(row[0]).published if row else 0
-    return published if published > (last[0] if last else 0) else None
-
-
 @asynccontextmanager
 async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
     """Hold the capture half's lock and store. Raises HeldError, StoreError, ConfigError."""
@@ -110,7 +75,8 @@ async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
             stack.enter_context(closing(each))
         ballast = Ballast(settings.gateway.state / "ballast")
         seen_by_writer = stack.enter_context(closing(Followed(settings.gateway.state)))
-        opening = Writer(lambda: open_outbox(settings, clock, seen_by_writer), ballast.drop)
+        damaged = partial(mark, settings.gateway.state, CAPTURE.file)
+        opening = Writer(lambda: open_outbox(settings, clock, seen_by_writer), ballast.drop, damaged)
         writer = await stack.enter_async_context(opening)
         number, touchpoints = await writer.commit(lambda outbox: load(outbox.connection))
         path = sighting_path(settings, registry(settings, touchpoints, number), ring, ledger)
@@ -118,7 +84,18 @@ async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
 
 
 async def capture(settings: Settings) -> None:
-    """Run the capture half until cancelled."""
+    """Run the capture half until cancelled. Whenever its file is found damaged it begins anew, and so mends it."""
+    while True:
+        try:
+            await _capture(settings)
+        except CorruptError as error:
+            log.error("%s", error)
+            await asyncio.sleep(MEND_SECONDS)
+        else:
+            return
+
+
+async def _capture(settings: Settings) -> None:
     gateway = settings.gateway
     async with AsyncExitStack() as stack:
         half = await _once_free(lambda: stack.enter_async_context(open_capture(settings)))

@@ -1,6 +1,7 @@
 """Running until a signal; and both halves side by side, as two services would."""
 
 import asyncio
+import ctypes
 import signal
 import sys
 from collections.abc import Coroutine
@@ -12,15 +13,16 @@ from gateway.log import log
 
 STOP_SECONDS = 1.5
 """How long `run` waits for a half to stop by itself."""
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 RESTART_SECONDS = 1.0
 HOPELESS_SECONDS = 10.0
 """A half that gives up so soon after the start, and has said why, will not do better the next time."""
 EXIT_FAILED = 1
+PR_SET_PDEATHSIG = 1
 
 
 def until_signal(work: Coroutine[Any, Any, None]) -> None:
-    """Run the work until it ends, or until SIGTERM or SIGINT asks it to stop cleanly."""
+    """Run the work until it ends, or until SIGTERM, SIGINT or SIGHUP asks it to stop cleanly."""
     try:
         asyncio.run(_until_signal(work))
     finally:
@@ -70,9 +72,16 @@ class HalfFailedError(Exception):
         self.code = code
 
 
+def _end_with_parent() -> None:
+    """Have the kernel end a half cleanly when `run` is gone, even by kill -9 (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+
 async def _run_half(half: str, configuration: Path) -> int:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", half, "--config", str(configuration), start_new_session=True
+        *(sys.executable, "-m", "gateway", half, "--config", str(configuration)),
+        start_new_session=True,
+        preexec_fn=_end_with_parent,
     )
     try:
         return await process.wait()

@@ -1,5 +1,6 @@
 """The uplink half: the network, no devices and no keys."""
 
+import asyncio
 import sqlite3
 from contextlib import AsyncExitStack, closing
 from importlib.metadata import version
@@ -10,18 +11,32 @@ from gateway.config import Settings, password
 from gateway.control import Ringer, bell_path, doorbell
 from gateway.log import log
 from gateway.store.backlog import Backlog
-from gateway.store.database import only_one
+from gateway.store.database import CorruptError, only_one
 from gateway.store.ledger import StoreLedger
 from gateway.store.progress import Progress, record, recorded
-from gateway.store.recovery import open_whole
+from gateway.store.recovery import open_whole, suspect
 from gateway.store.schema import UPLINK
-from gateway.uplink.connect import Uplink
+from gateway.uplink.connect import Uplink, first_failure
 from gateway.uplink.forward import Forwarder
 from gateway.uplink.mqtt import Broker
 
+LOOK_SECONDS = 1.0
+"""How often to see whether a file was found damaged."""
+
 
 async def uplink(settings: Settings) -> None:
-    """Run the uplink half until cancelled."""
+    """Run the uplink half until cancelled. Whenever its file is found damaged it begins anew, and so mends it."""
+    while True:
+        try:
+            await _uplink(settings)
+        except CorruptError as error:
+            log.error("%s", error)
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            return
+
+
+async def _uplink(settings: Settings) -> None:
     gateway, clock = settings.gateway, Clock(settings.clock.source)
     async with AsyncExitStack() as stack:
         stack.enter_context(only_one(gateway.state, "uplink"))
@@ -42,7 +57,15 @@ async def uplink(settings: Settings) -> None:
             settings.mqtt.batch,
             settings.mqtt.batch_bytes,
         )
-        await Uplink(broker(settings), gateway.topics, forwarder, clock.now, version("touchpoint-gateway")).run()
+        working = Uplink(broker(settings), gateway.topics, forwarder, clock.now, version("touchpoint-gateway"))
+        await first_failure(working.run(), _until_damaged(gateway.state))
+
+
+async def _until_damaged(state: Path) -> None:
+    """Wait until somebody finds `uplink.db` damaged. Raises CorruptError."""
+    while not suspect(state, UPLINK.file).exists():  # noqa: ASYNC110  # it may be another process that finds it
+        await asyncio.sleep(LOOK_SECONDS)
+    raise CorruptError("use", state / UPLINK.file, "it is damaged", "It is mended now")
 
 
 def open_progress(state: Path, backlog: Backlog, now_ms: int) -> sqlite3.Connection:

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.core.sighting import Advertisement, Payload, Scan, Sighting, Tag
 
+LONGEST_SECONDS = 1e9
+"""No recording lasts longer (31 years): beyond it a clock in nanoseconds and a date in ISO 8601 run out."""
 Hex = Annotated[str, Field(pattern=r"^([0-9A-Fa-f]{2})*$")]
 Uuid16 = Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{4}$")]
 
@@ -60,7 +62,7 @@ class _Scan(_Strict):
 
 
 class _Line(_Strict):
-    at: float = Field(ge=0, allow_inf_nan=False)
+    at: float = Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)
     reader: str = Field(min_length=1)
     ble: _Ble | None = None
     nfc: _Nfc | None = None

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass, field
 
-from gateway.store.reading import Reading
+from gateway.store.checksum import whole
+from gateway.store.database import CorruptError
+from gateway.store.reading import Reading, explained
 from gateway.store.schema import CAPTURE
 
 COUNTED = 100_000
 """Rows are counted up to here; beyond, counting would cost more than knowing."""
 
-_NEXT = """SELECT sequence, coalesce(through, sequence), event, handle, purpose FROM outbox
+_NEXT = """SELECT sequence, coalesce(through, sequence), CAST(event AS BLOB), handle, purpose, crc FROM outbox
            WHERE sequence > ? ORDER BY sequence LIMIT ?"""
+
+_MENDED = "The capture half puts a gap in its place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,37 +34,48 @@ class Backlog(Reading):
 
     schema = CAPTURE
 
+    @explained
     def session(self) -> str | None:
         """Return the id of the session, None before there is one."""
         connection = self.connection()
         row = connection.execute("SELECT id FROM session").fetchone() if connection is not None else None
         return str(row[0]) if row else None
 
+    @explained
     def rows(self, after: int, limit: int, octets: int) -> list[Row]:
-        """Return the next rows after a sequence: at most `limit`, and at most `octets` of text unless one is larger."""
+        """Return the next rows after a sequence: at most `limit`, and at most `octets` of text unless one is larger.
+
+        Raises StoreError; CorruptError when the next row is damaged.
+        """
         connection = self.connection()
         if connection is None:
             return []
         taken: list[Row] = []
         size = 2
-        for row in connection.execute(_NEXT, (after, limit)):
-            size += len(row[2].encode()) + 1
-            if taken and size > octets:
+        for sequence, through, event, handle, purpose, crc in connection.execute(_NEXT, (after, limit)):
+            size += len(event) + 1
+            text = whole(event, crc)
+            if taken and (size > octets or text is None):
                 break
-            taken.append(Row(*row))
+            if text is None:
+                raise CorruptError("send from", self.directory / CAPTURE.file, f"row {sequence} is damaged", _MENDED)
+            taken.append(Row(sequence, through, text, handle, purpose))
         return taken
 
+    @explained
     def last(self) -> int:
         """Return the last sequence ever appended."""
         connection = self.connection()
         row = connection and connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
         return int(row[0]) if row else 0
 
+    @explained
     def tallies(self) -> dict[str, int]:
         """Return the durable counters."""
         connection = self.connection()
         return dict(connection.execute("SELECT name, count FROM tally ORDER BY name")) if connection else {}
 
+    @explained
     def waiting(self) -> int:
         """Count the events that wait, gaps aside; by the tallies when there are more than are worth counting."""
         connection = self.connection()

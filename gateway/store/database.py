@@ -82,12 +82,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > schema.version:
-        raise StoreError(
-            "open",
-            path,
-            f"it was written by a newer version of the gateway (schema {version}, this one knows {schema.version})",
-            "Install that version again, or move the file away to start a new one; events in it stay unsent",
-        )
+        raise newer(path, version, schema)
     if version == 0:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -109,9 +104,9 @@ def _prove_writable(connection: sqlite3.Connection) -> None:
 
 
 def open_reader(directory: Path, schema: Schema) -> sqlite3.Connection | None:
-    """Open the other half's file for reading; None while it does not exist or is not of this version.
+    """Open the other half's file for reading; None while it does not exist or is not brought up to date yet.
 
-    Raises StoreError if it exists and cannot be read.
+    Raises StoreError if it exists and cannot be read, or is of a newer version.
     """
     path = directory / schema.file
     if not path.exists():
@@ -129,8 +124,20 @@ def open_reader(directory: Path, schema: Schema) -> sqlite3.Connection | None:
         raise explain(error, "read", path) from None
     if version != schema.version:
         connection.close()
+        if version > schema.version:
+            raise newer(path, version, schema)
         return None
     return connection
+
+
+def newer(path: Path, version: int, schema: Schema) -> StoreError:
+    """Say that a file was written by a gateway that is newer than this one."""
+    return StoreError(
+        "open",
+        path,
+        f"it was written by a newer version of the gateway (schema {version}, this one knows {schema.version})",
+        "Install that version again, or move the file away to start a new one; events in it stay unsent",
+    )
 
 
 @contextmanager
@@ -154,7 +161,7 @@ def forget_deleted(connection: sqlite3.Connection) -> bool:
 
 def log_is_used_again(connection: sqlite3.Connection) -> bool:
     """Copy the write-ahead log into the file, so that it need not grow. False while a reader or the disk forbids it."""
-    with contextlib.suppress(sqlite3.OperationalError):
+    with contextlib.suppress(sqlite3.Error):
         busy, frames, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         return not busy and frames == copied > 0
     return False
@@ -199,7 +206,7 @@ def _lock(descriptor: int, path: Path) -> None:
 
 def explain(error: sqlite3.Error, tried: str, path: Path) -> StoreError:
     """Turn SQLite's error into one that says what to do. Never carries the text of a statement or a row."""
-    wrong = str(error)
+    wrong = "a text in it is not UTF-8" if _is_no_text(error) else str(error)
     if is_corrupt(error):
         return CorruptError(tried, path, wrong, "Move the file away; the gateway starts a new one")
     if is_full(error):
@@ -210,8 +217,13 @@ def explain(error: sqlite3.Error, tried: str, path: Path) -> StoreError:
 
 
 def is_corrupt(error: BaseException) -> bool:
-    """Tell whether an error of SQLite means a damaged file (SQLITE_CORRUPT, SQLITE_NOTADB)."""
-    return _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    """Tell whether an error of SQLite means a damaged file (SQLITE_CORRUPT, SQLITE_NOTADB, text that is none)."""
+    return _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or _is_no_text(error)
+
+
+def _is_no_text(error: BaseException) -> bool:
+    """Tell whether the sqlite3 module could not decode a text. Its message quotes the text: it is never passed on."""
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
 
 
 def is_full(error: BaseException) -> bool:

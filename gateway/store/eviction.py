@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from gateway.core.event import EventType, Retention, encode, gap
+from gateway.store.checksum import checksum
 
 EVICTED = 2
 AT_ONCE = 1_000
@@ -19,7 +20,7 @@ _OLDEST = """SELECT sequence, wall_ms FROM outbox WHERE sequence > ? AND retenti
              ORDER BY sequence LIMIT ?"""
 _BEFORE = """SELECT sequence, wall_ms, fate, coalesce(through, sequence) FROM outbox
              WHERE sequence < ? ORDER BY sequence DESC LIMIT 1"""
-_GAP = """UPDATE outbox SET retention = ?, fate = ?, through = ?, event = ?, handle = NULL, purpose = NULL
+_GAP = """UPDATE outbox SET retention = ?, fate = ?, through = ?, event = ?, crc = ?, handle = NULL, purpose = NULL
           WHERE sequence = ?"""
 
 
@@ -67,7 +68,7 @@ class Eviction:
             session=self.session,
             sequence=first,
         )
-        self.connection.execute(_GAP, (int(Retention.CONTROL), EVICTED, through, event, first))
+        self.connection.execute(_GAP, (int(Retention.CONTROL), EVICTED, through, event, checksum(event), first))
 
     def _evicted_before(self, sequence: int, published: int) -> tuple[int, int] | None:
         row = self.connection.execute(_BEFORE, (sequence,)).fetchone()

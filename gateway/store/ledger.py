@@ -4,10 +4,12 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gateway.core.consent import Consent, ConsentState
 from gateway.core.downlink import ConsentRecord
-from gateway.store.reading import Reading
+from gateway.store.database import CorruptError
+from gateway.store.reading import Reading, explained
 from gateway.store.schema import CAPTURE
 
 _FIND = """SELECT consent.record_id, revision, state, since_ms, expires_ms, record
@@ -34,8 +36,9 @@ class StoreLedger(Reading):
         """None: the ledger holds only what this store recorded itself, so there is nobody to confirm it."""
         return None
 
+    @explained
     def records(self, handle: str) -> Sequence[Consent]:
-        """Return every record that lists this handle. Raises sqlite3.Error."""
+        """Return every record that lists this handle. Raises StoreError."""
         connection = self._current()
         if connection is None:
             return ()
@@ -57,16 +60,25 @@ class StoreLedger(Reading):
 
 def _consent(row: tuple[str, int, str, int, int | None, str]) -> Consent:
     record_id, revision, state, since_ms, expires_ms, record = row
-    whole = json.loads(record)
-    return Consent(
-        record_id=record_id,
-        revision=revision,
-        state=ConsentState(state),
-        purposes=frozenset(whole["purposes"]),
-        notice=whole["notice_version"],
-        since_ms=since_ms,
-        expires_ms=expires_ms,
-    )
+    try:
+        whole = json.loads(record)
+        return Consent(
+            record_id=record_id,
+            revision=revision,
+            state=ConsentState(state),
+            purposes=frozenset(whole["purposes"]),
+            notice=whole["notice_version"],
+            since_ms=since_ms,
+            expires_ms=expires_ms,
+        )
+    except (ValueError, LookupError, TypeError):
+        raise CorruptError("read", Path(CAPTURE.file), "a consent is damaged", "It is set aside") from None
+
+
+def read_all(connection: sqlite3.Connection) -> int:
+    """Read every consent, and count them. Raises CorruptError if one makes no sense, sqlite3.Error."""
+    rows = connection.execute("SELECT record_id, revision, state, since_ms, expires_ms, record FROM consent")
+    return sum(1 for _ in map(_consent, rows))
 
 
 def put(connection: sqlite3.Connection, record: ConsentRecord, *, since_ms: int, expires_ms: int | None) -> None:

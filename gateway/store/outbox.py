@@ -10,17 +10,19 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.core.event import Draft, EventType, GapReason, encode, gap, retention
+from gateway.store.checksum import checksum, whole
 from gateway.store.eviction import EVICTED, Eviction
 
 WITHDRAWN = 1
 
-_INSERT = """INSERT INTO outbox (sequence, retention, handle, purpose, boot, boot_ns, wall_ms, quality, event)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_INSERT = """INSERT INTO outbox (sequence, retention, handle, purpose, boot, boot_ns, wall_ms, quality, event, crc)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _OF_HANDLES = """SELECT sequence, wall_ms FROM outbox INDEXED BY outbox_handle
                  WHERE handle IN (SELECT value FROM json_each(?))"""
 _OF_SEQUENCES = """SELECT sequence, wall_ms FROM outbox
                    WHERE fate = 0 AND sequence IN (SELECT value FROM json_each(?)) ORDER BY sequence"""
-_REWRITE = "UPDATE outbox SET event = ?, fate = ?, handle = NULL, purpose = NULL WHERE sequence = ?"
+_REWRITE = "UPDATE outbox SET event = ?, crc = ?, fate = ?, handle = NULL, purpose = NULL WHERE sequence = ?"
+_EVERY = "SELECT sequence, wall_ms, fate, through, CAST(event AS BLOB), crc FROM outbox"
 _TALLY = "INSERT INTO tally (name, count) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET count = count + excluded.count"
 
 
@@ -37,7 +39,7 @@ class Outbox:
     """How far the uplink may have published: what is published is never evicted."""
     session: str = ""
     _held_pages: int | None = None
-    _last: int = 0
+    _last: int | None = None
     _eviction: Eviction | None = None
 
     def open(self, new_session: str, now_ms: int) -> bool:
@@ -47,28 +49,30 @@ class Outbox:
         if row is None:
             self.connection.execute("INSERT INTO session (id, opened_ms) VALUES (?, ?)", (new_session, now_ms))
         self.resume()
-        self._eviction = Eviction(self.connection, self.source, self.session)
         return row is None
 
     def resume(self) -> None:
-        """Read the last sequence from the file: at the start, and after a transaction was rolled back."""
-        row = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
-        self._last = row[0] if row else 0
+        """Forget what was remembered of the file: at the start, and after a transaction was rolled back."""
+        self._last = None
+        self._eviction = Eviction(self.connection, self.source, self.session)
 
     @property
     def last(self) -> int:
-        """The sequence of the last row ever appended in this session; 0 before the first."""
+        """The sequence of the last row ever appended in this session; 0 before the first. Raises sqlite3.Error."""
+        if self._last is None:
+            row = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+            self._last = int(row[0]) if row else 0
         return self._last
 
     def append(self, drafts: Iterable[Draft]) -> int:
         """Append the drafts in order, making room first if it must be, and return the last sequence."""
         self._keep_to_limit()
-        first = self._last
+        first = self.last
         rows = [self._row(draft, first + offset) for offset, draft in enumerate(drafts, 1)]
         self.connection.executemany(_INSERT, rows)
         self._last = first + len(rows)
         self.tally({"appended": len(rows)})
-        return self._last
+        return self.last
 
     def hold_size(self) -> None:
         """Keep to the present size: the disk is full."""
@@ -97,8 +101,8 @@ class Outbox:
     def _row(self, draft: Draft, sequence: int) -> tuple[object, ...]:
         at = draft.at
         event = encode(draft.type, at.wall_ms, draft.data, source=self.source, session=self.session, sequence=sequence)
-        kept = int(retention(draft.type))
-        return sequence, kept, draft.handle, draft.purpose, self.boot, at.boot_ns, at.wall_ms, str(at.quality), event
+        kept, stamp = int(retention(draft.type)), (self.boot, at.boot_ns, at.wall_ms, str(at.quality))
+        return sequence, kept, draft.handle, draft.purpose, *stamp, event, checksum(event)
 
     def trim(self, through: int) -> None:
         """Delete every row up to and including `through`: it is delivered, as far as it was not a gap."""
@@ -121,15 +125,24 @@ class Outbox:
     def _replace(self, rows: Sequence[tuple[int, int]], reason: GapReason) -> list[int]:
         """Replace each row by a gap of the same sequence and time."""
         fate, counted = (WITHDRAWN, "withdrawn") if reason == "withdrawn" else (EVICTED, "evicted")
-        self.connection.executemany(
-            _REWRITE, [(self._gap(sequence, wall_ms, reason), fate, sequence) for sequence, wall_ms in rows]
-        )
+        for sequence, wall_ms in rows:
+            self._rewrite(sequence, wall_ms, gap(reason), fate)
         self.tally({counted: len(rows)})
         return [sequence for sequence, _ in rows]
 
-    def _gap(self, sequence: int, wall_ms: int, reason: GapReason) -> str:
-        data = gap(reason)
-        return encode(EventType.GAP, wall_ms, data, source=self.source, session=self.session, sequence=sequence)
+    def mend(self) -> list[int]:
+        """Turn every row that is not what was written into a gap, and return the sequences."""
+        rows = self.connection.execute(_EVERY)
+        damaged = [row[:4] for row in rows if whole(row[4], row[5]) is None]
+        for sequence, wall_ms, fate, through in damaged:
+            self._rewrite(sequence, wall_ms, gap("corrupt", through=through), fate or EVICTED)
+        self.tally({"evicted": sum(fate == 0 for _, _, fate, _ in damaged)})
+        return [sequence for sequence, *_ in damaged]
+
+    def _rewrite(self, sequence: int, wall_ms: int, data: str, fate: int) -> None:
+        """Let a gap stand at a sequence."""
+        event = encode(EventType.GAP, wall_ms, data, source=self.source, session=self.session, sequence=sequence)
+        self.connection.execute(_REWRITE, (event, checksum(event), fate, sequence))
 
     def tally(self, counts: Mapping[str, int]) -> None:
         """Add to the durable counters."""

@@ -1,12 +1,15 @@
 """How far each session was sent and delivered, and how the uplink fares: `uplink.db`."""
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.core.event import GapReason
-from gateway.store.database import transaction
-from gateway.store.reading import Reading
+from gateway.store.database import CorruptError, StoreError, explain, transaction
+from gateway.store.reading import Reading, explained
+from gateway.store.recovery import mark
 from gateway.store.schema import UPLINK
 
 
@@ -27,20 +30,35 @@ class Component:
     since_ms: int
 
 
+@contextmanager
+def _explained(connection: sqlite3.Connection) -> Iterator[None]:
+    """Raise StoreError for what SQLite raises; a damaged file is marked, and mended when it is opened anew."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        path = Path(connection.execute("PRAGMA database_list").fetchone()[2])
+        told = explain(error, "use", path)
+        if isinstance(told, CorruptError):
+            mark(path.parent, path.name)
+        raise told from None
+
+
 def progress(connection: sqlite3.Connection, session: str) -> Progress:
-    """Read how far a session has got."""
-    row = connection.execute("SELECT published, delivered FROM progress WHERE session = ?", (session,)).fetchone()
+    """Read how far a session has got. Raises StoreError."""
+    with _explained(connection):
+        row = connection.execute("SELECT published, delivered FROM progress WHERE session = ?", (session,)).fetchone()
     return Progress(*row) if row else Progress()
 
 
 def recorded(connection: sqlite3.Connection, session: str) -> bool:
-    """Tell whether anything is known of a session."""
-    return connection.execute("SELECT 1 FROM progress WHERE session = ?", (session,)).fetchone() is not None
+    """Tell whether anything is known of a session. Raises StoreError."""
+    with _explained(connection):
+        return connection.execute("SELECT 1 FROM progress WHERE session = ?", (session,)).fetchone() is not None
 
 
 def record(connection: sqlite3.Connection, session: str, now: Progress) -> None:
-    """Write how far a session has got; refusals that are behind it are done with."""
-    with transaction(connection):
+    """Write how far a session has got; refusals that are behind it are done with. Raises StoreError."""
+    with _explained(connection), transaction(connection):
         connection.execute(
             "INSERT OR REPLACE INTO progress (session, published, delivered) VALUES (?, ?, ?)",
             (session, now.published, now.delivered),
@@ -49,14 +67,27 @@ def record(connection: sqlite3.Connection, session: str, now: Progress) -> None:
 
 
 def refuse(connection: sqlite3.Connection, session: str, sequences: Collection[int], reason: GapReason) -> None:
-    """Ask capture to turn these rows into gaps: consent is no longer in force, or no broker takes them."""
-    with transaction(connection):
+    """Ask capture to turn these rows into gaps: consent is no longer in force, or no broker takes them.
+
+    Raises StoreError.
+    """
+    with _explained(connection), transaction(connection):
         rows = [(session, sequence, reason) for sequence in sequences]
         connection.executemany("INSERT OR IGNORE INTO refused (session, sequence, reason) VALUES (?, ?, ?)", rows)
 
 
 def report(connection: sqlite3.Connection, component: str, state: Component) -> None:
-    """Write how a component fares, if that has changed."""
+    """Write how a component fares, if that has changed, and if the disk takes it. Raises CorruptError."""
+    try:
+        with _explained(connection):
+            _report(connection, component, state)
+    except CorruptError:
+        raise
+    except StoreError:
+        return  # whoever reports a full or read-only disk must not fail for it
+
+
+def _report(connection: sqlite3.Connection, component: str, state: Component) -> None:
     row = connection.execute("SELECT ok, reason FROM health WHERE component = ?", (component,)).fetchone()
     if row == (int(state.ok), state.reason):
         return
@@ -68,8 +99,9 @@ def report(connection: sqlite3.Connection, component: str, state: Component) -> 
 
 
 def components(connection: sqlite3.Connection) -> dict[str, Component]:
-    """Read how each component of the uplink fares."""
-    rows = connection.execute("SELECT component, ok, reason, since_ms FROM health")
+    """Read how each component of the uplink fares. Raises StoreError."""
+    with _explained(connection):
+        rows = connection.execute("SELECT component, ok, reason, since_ms FROM health").fetchall()
     return {component: Component(bool(ok), reason, since_ms) for component, ok, reason, since_ms in rows}
 
 
@@ -80,6 +112,7 @@ class Followed(Reading):
     schema = UPLINK
     _seen: object = None
 
+    @explained
     def changed(self) -> bool:
         """Tell whether the uplink has committed anything since the last call."""
         if (version := self.version()) in {None, self._seen}:
@@ -87,11 +120,13 @@ class Followed(Reading):
         self._seen = version
         return True
 
+    @explained
     def progress(self, session: str) -> Progress:
         """Read how far a session has got."""
         connection = self.connection()
         return progress(connection, session) if connection is not None else Progress()
 
+    @explained
     def refused(self, session: str) -> dict[int, GapReason]:
         """Read which rows the uplink asks to be set aside, and why."""
         connection = self.connection()
@@ -99,6 +134,7 @@ class Followed(Reading):
             return {}
         return dict(connection.execute("SELECT sequence, reason FROM refused WHERE session = ?", (session,)))
 
+    @explained
     def previous(self) -> tuple[str, int] | None:
         """Read the last session that was sent from, and the last sequence known of it."""
         connection = self.connection()

@@ -6,11 +6,18 @@ A damaged file is set aside while the other half runs on: a connection that was 
 import contextlib
 import os
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Concatenate, ParamSpec, TypeVar
 
-from gateway.store.database import Schema, data_version, open_reader
+from gateway.store.database import CorruptError, Schema, StoreError, data_version, explain, open_reader
+from gateway.store.recovery import mark
+
+AnyReading = TypeVar("AnyReading", bound="Reading")
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
 
 
 @dataclass(slots=True)
@@ -48,3 +55,22 @@ class Reading:
         if self._connection is not None:
             self._connection.close()
         self._connection = self._file = None
+
+
+def explained(
+    read: Callable[Concatenate[AnyReading, Asked], Answer],
+) -> Callable[Concatenate[AnyReading, Asked], Answer]:
+    """Have a method raise StoreError for what SQLite raises; a damaged file is marked, for its writer to mend."""
+
+    @wraps(read)
+    def reading(self: AnyReading, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+        try:
+            return read(self, *args, **kwargs)
+        except (sqlite3.Error, StoreError) as error:
+            path = self.directory / self.schema.file
+            told = explain(error, "read", path) if isinstance(error, sqlite3.Error) else error
+            if isinstance(told, CorruptError):
+                mark(self.directory, self.schema.file)
+            raise told from None
+
+    return reading

@@ -1,34 +1,44 @@
-"""What to do with a file that cannot be trusted: set it aside, keep what is whole, and begin anew.
+"""What to do with a file that cannot be trusted: mark it, look it through, set it aside and begin anew.
 
 A damaged outbox must not keep the gateway from starting (its users cannot repair it), nor be thrown away (an engineer
-may). Consents and touchpoints are taken over if SQLite finds their tables whole; events stay in the file set aside, and
+may). Consents and touchpoints that are whole are taken over (`store.salvage`); events stay in the file set aside, and
 the new session's first `gap` names the last session.
 """
 
 import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from gateway.store.database import CorruptError, Schema, is_corrupt, open_writer, transaction
-
-TABLES = ("consent", "consent_handle", "touchpoint")
+from gateway.store.database import CorruptError, Schema, StoreError, access_hint, explain, is_corrupt, open_writer
 
 
-def open_whole(directory: Path, schema: Schema, now_ms: int) -> tuple[sqlite3.Connection, Path | None]:
-    """Open a file for its writer; a damaged one is set aside first. Returns where to, if so. Raises StoreError."""
+def open_whole(
+    directory: Path, schema: Schema, now_ms: int, read: Callable[[sqlite3.Connection], object] = lambda _: None
+) -> tuple[sqlite3.Connection, Path | None]:
+    """Open a file for its writer; a damaged one is set aside first. Returns where to, if so. Raises StoreError.
+
+    `read` reads what must make sense; it may raise CorruptError and sqlite3.Error.
+    """
     try:
-        connection = open_writer(directory, schema)
+        return _opened(directory, schema, read), None
     except CorruptError:
         kept = set_aside(directory, schema.file, now_ms)
         return open_writer(directory, schema), kept
+
+
+def _opened(directory: Path, schema: Schema, read: Callable[[sqlite3.Connection], object]) -> sqlite3.Connection:
+    connection = open_writer(directory, schema)
     try:
         look_through(connection, directory, schema.file)
-    except CorruptError:
+        read(connection)
+    except sqlite3.Error as error:
         connection.close()
-        kept = set_aside(directory, schema.file, now_ms)
-        return open_writer(directory, schema), kept
-    return connection, None
+        raise explain(error, "read", directory / schema.file) from None
+    except StoreError:
+        connection.close()
+        raise
+    return connection
 
 
 def suspect(directory: Path, file: str) -> Path:
@@ -58,42 +68,15 @@ def look_through(connection: sqlite3.Connection, directory: Path, file: str) -> 
 
 
 def set_aside(directory: Path, file: str, now_ms: int) -> Path:
-    """Move a file, its log and its mark out of the way; return its new path."""
+    """Move a file, its log and its mark out of the way; return its new path. Raises StoreError."""
     kept = directory / f"{file}.damaged-{now_ms}"
     for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
+        try:
             (directory / f"{file}{suffix}").rename(f"{kept}{suffix}")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            wrong = error.strerror or "unknown error"
+            raise StoreError("set aside", directory / file, wrong, access_hint(directory)) from None
     suspect(directory, file).unlink(missing_ok=True)
     return kept
-
-
-def take_over(connection: sqlite3.Connection, kept: Path, tables: Sequence[str] = TABLES) -> dict[str, int]:
-    """Copy the tables that are whole from a file set aside; return how many rows each gave.
-
-    A consent is never taken over without its table being whole: half a ledger could miss a withdrawal.
-    """
-    taken: dict[str, int] = {}
-    with contextlib.suppress(sqlite3.DatabaseError):
-        source = sqlite3.connect(f"{kept.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        with contextlib.closing(source):
-            whole = all(_is_whole(source, table) for table in tables)
-            for table in tables if whole else ():
-                taken[table] = _copy(source, connection, table)
-    return taken
-
-
-def _is_whole(source: sqlite3.Connection, table: str) -> bool:
-    try:
-        (found,) = source.execute(f"PRAGMA integrity_check({table})").fetchone()
-    except sqlite3.DatabaseError:
-        return False
-    return bool(found == "ok")
-
-
-def _copy(source: sqlite3.Connection, connection: sqlite3.Connection, table: str) -> int:
-    rows = source.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608  # one of TABLES
-    if rows:
-        places = ", ".join("?" * len(rows[0]))
-        with transaction(connection):
-            connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", rows)  # noqa: S608  # as above
-    return len(rows)

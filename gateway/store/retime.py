@@ -10,6 +10,7 @@ it are touched. The uplink commits `published` before it sends, so whatever it h
 
 from gateway.core.event import Event, encode
 from gateway.core.sighting import ClockQuality, Moment
+from gateway.store.checksum import checksum
 from gateway.store.outbox import Outbox
 
 AT_ONCE = 500
@@ -17,7 +18,7 @@ AT_ONCE = 500
 
 _UNSYNCED = """SELECT sequence, boot_ns, event FROM outbox
                WHERE quality = 'unsynced' AND boot = ? AND sequence > ? ORDER BY sequence LIMIT ?"""
-_CORRECT = "UPDATE outbox SET wall_ms = ?, quality = ?, event = ? WHERE sequence = ?"
+_CORRECT = "UPDATE outbox SET wall_ms = ?, quality = ?, event = ?, crc = ? WHERE sequence = ?"
 
 
 def correct_times(outbox: Outbox, now: Moment) -> int:
@@ -26,11 +27,10 @@ def correct_times(outbox: Outbox, now: Moment) -> int:
         return 0
     rows = outbox.connection.execute(_UNSYNCED, (outbox.boot, outbox.published(), AT_ONCE)).fetchall()
     began_ms = now.wall_ms - now.boot_ns // 1_000_000
-    corrected = [
-        (wall_ms := began_ms + boot_ns // 1_000_000, now.quality, restamped(event, wall_ms), sequence)
-        for sequence, boot_ns, event in rows
-    ]
-    outbox.connection.executemany(_CORRECT, corrected)
+    for sequence, boot_ns, text in rows:
+        wall_ms = began_ms + boot_ns // 1_000_000
+        event = restamped(text, wall_ms)
+        outbox.connection.execute(_CORRECT, (wall_ms, str(now.quality), event, checksum(event), sequence))
     return len(rows)
 
 

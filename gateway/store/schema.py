@@ -34,7 +34,6 @@ def _capture_1(database: "Database") -> None:
     )
     database.conn.execute("CREATE INDEX outbox_handle ON outbox (handle) WHERE handle IS NOT NULL")
     database.conn.execute("CREATE INDEX outbox_fate ON outbox (sequence) WHERE fate <> 0")
-    database.conn.execute("CREATE INDEX outbox_unsynced ON outbox (boot) WHERE quality = 'unsynced'")
     database.table("tally").create({"name": str, "count": int}, pk="name", not_null={"count"}, strict=True)
     database.table("consent").create(
         {"record_id": str, "revision": int, "state": str, "since_ms": int, "expires_ms": int, "record": str},
@@ -49,6 +48,12 @@ def _capture_1(database: "Database") -> None:
         not_null={"position", "version", "definition"},
         strict=True,
     )
+
+
+def _capture_2(database: "Database") -> None:
+    """Tell a damaged event from a whole one; find those that were stamped before the clock was synced."""
+    database.conn.execute("ALTER TABLE outbox ADD COLUMN crc INTEGER")
+    database.conn.execute("CREATE INDEX outbox_unsynced ON outbox (boot) WHERE quality = 'unsynced'")
 
 
 def _uplink_1(database: "Database") -> None:
@@ -82,7 +87,7 @@ def _migrate(connection: sqlite3.Connection, name: str, steps: Sequence[object])
     migrations.apply(Database(connection))
 
 
-CAPTURE_STEPS = (_capture_1,)
+CAPTURE_STEPS = (_capture_1, _capture_2)
 UPLINK_STEPS = (_uplink_1,)
 
 CAPTURE = Schema("capture.db", len(CAPTURE_STEPS), lambda connection: _migrate(connection, "capture", CAPTURE_STEPS))

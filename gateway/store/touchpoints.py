@@ -4,12 +4,18 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from gateway.core.registry import Touchpoint
+from gateway.store.database import CorruptError
+from gateway.store.schema import CAPTURE
 
 
 def load(connection: sqlite3.Connection) -> tuple[int, list[Touchpoint]]:
-    """Return the version of the registry and its touchpoints, in the order of the file they came from."""
+    """Return the version of the registry and its touchpoints, in the order of the file they came from.
+
+    Raises CorruptError if one makes no sense, sqlite3.Error.
+    """
     rows = connection.execute("SELECT version, definition FROM touchpoint ORDER BY position").fetchall()
     return max((version for version, _ in rows), default=0), [_touchpoint(definition) for _, definition in rows]
 
@@ -38,5 +44,8 @@ def replace(connection: sqlite3.Connection, touchpoints: Sequence[Touchpoint]) -
 
 
 def _touchpoint(definition: str) -> Touchpoint:
-    fields = json.loads(definition)
-    return Touchpoint(**{**fields, "identifiers": tuple(fields["identifiers"])})
+    try:
+        fields = json.loads(definition)
+        return Touchpoint(**{**fields, "identifiers": tuple(fields["identifiers"])})
+    except (ValueError, LookupError, TypeError):
+        raise CorruptError("read", Path(CAPTURE.file), "a touchpoint is damaged", "It is set aside") from None

@@ -15,7 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
-from gateway.store.database import FullError, StoreError, forget_deleted, is_full, log_is_used_again, transaction
+from gateway.store.database import (
+    FullError,
+    forget_deleted,
+    is_corrupt,
+    is_full,
+    log_is_used_again,
+    transaction,
+)
 from gateway.store.outbox import Outbox
 
 Result = TypeVar("Result")
@@ -39,12 +46,18 @@ class Writer:
     """`async with Writer(open_outbox) as writer: await writer.commit(lambda outbox: outbox.append(drafts))`.
 
     `open_outbox` runs on the thread, which alone uses the connection. `relieve` is called when the disk is full, and
-    gives some space back if it can.
+    gives some space back if it can; `damaged` when a job has found the file damaged.
     """
 
-    def __init__(self, open_outbox: Callable[[], Outbox], relieve: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        open_outbox: Callable[[], Outbox],
+        relieve: Callable[[], bool] = lambda: False,
+        damaged: Callable[[], None] = lambda: None,
+    ) -> None:
         self._open = open_outbox
         self._relieve = relieve
+        self._damaged = damaged
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[Outbox] = self._loop.create_future()
@@ -56,7 +69,7 @@ class Writer:
         try:
             self.outbox = await self._opened
         except BaseException:
-            await asyncio.to_thread(self._thread.join)
+            await self.__aexit__()
             raise
         return self
 
@@ -83,10 +96,10 @@ class Writer:
     def _work(self) -> None:
         try:
             outbox = self._open_with_relief()
-        except (StoreError, sqlite3.Error) as error:
-            self._loop.call_soon_threadsafe(self._opened.set_exception, error)
+        except Exception as error:  # noqa: BLE001  # it belongs to whoever enters
+            self._loop.call_soon_threadsafe(_settle, self._opened, None, error)
             return
-        self._loop.call_soon_threadsafe(self._opened.set_result, outbox)
+        self._loop.call_soon_threadsafe(_settle, self._opened, outbox, None)
         try:
             while self._write_next(outbox):
                 pass
@@ -115,12 +128,14 @@ class Writer:
 
     def _write(self, outbox: Outbox, jobs: list[_Job]) -> None:
         """Run the jobs in one transaction; if that fails, each in its own, so that none fails for another's sake."""
-        error = _try(outbox, jobs)
+        error = _try(outbox, jobs) if jobs else None
         if error is not None and len(jobs) > 1:
             for job in jobs:
                 self._write(outbox, [job])
         elif error is not None:
             jobs[0].error = self._insist(outbox, jobs, error)
+            if is_corrupt(error):
+                self._damaged()
 
     def _insist(self, outbox: Outbox, jobs: list[_Job], error: Exception | None) -> Exception | None:
         """On a full disk make room, by what costs least first, and try again; return what is wrong in the end."""
@@ -184,9 +199,13 @@ def _run_alone(outbox: Outbox, job: _Job) -> None:
 
 def _resolve(jobs: list[_Job]) -> None:
     for job in jobs:
-        if job.done.done():
-            continue
-        if job.error is not None:
-            job.done.set_exception(job.error)
-        else:
-            job.done.set_result(job.outcome)
+        _settle(job.done, job.outcome, job.error)
+
+
+def _settle(future: "asyncio.Future[Any]", outcome: object, error: BaseException | None) -> None:
+    if future.done():  # whoever awaited it has gone
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(outcome)

@@ -59,7 +59,7 @@ def _kill_broker(trial: Trial) -> None:
     trial.flow(trial.dice.uniform(0.2, 1.5))
     trial.strike(trial.broker.kill)
     trial.flow(trial.dice.uniform(0.0, 1.0))
-    trial.broker.start()
+    trial.wait(trial.broker_starts, "the broker's port to be free")
 
 
 def black_hole(trial: Trial) -> None:

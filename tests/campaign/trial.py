@@ -8,6 +8,7 @@
 One thread does it all, in turns: scan what is due, look into the files, wait five milliseconds.
 """
 
+import contextlib
 import shutil
 import signal
 import tempfile
@@ -164,6 +165,12 @@ class Trial:
         self.strike(lambda: self.gateway.kill(*halves))
         self.flow(self.dice.choice((0.0, self.dice.uniform(0, 0.5))))
         self.gateway.start(*halves)
+
+    def broker_starts(self) -> bool:
+        """Start the broker again; False while its port is somebody else's, as any free port can be for a moment."""
+        with contextlib.suppress(OSError):
+            self.broker.start()
+        return self.broker.running
 
     def drain(self) -> None:
         """Let nobody scan any more, and wait until all that was accepted has arrived and is trimmed."""

@@ -121,7 +121,6 @@ def test_purposes_complete_each_other(load: Load) -> None:
 @pytest.mark.parametrize(
     ("consent", "key"),
     [
-        ("stale_after_hours = 73", "consent.stale_after_hours"),
         ("days = 0", "consent.days"),
         ('language = "English"', "consent.language"),
         ('jurisdiction = "Switzerland"', "consent.jurisdiction"),

@@ -1,9 +1,9 @@
 """Disks for a test: one that forgets when its power is cut, and a small one that fills up. Both need root.
 
-    with PoweredDisk(tmp_path) as disk:
-        ...                       # work in disk.path
-        disk.cut()                # everything that was not synced is gone; whoever has files open must end now
-        disk.restore()            # the same disk, as it comes back
+with PoweredDisk(tmp_path) as disk:
+    ...                       # work in disk.path
+    disk.cut()                # everything that was not synced is gone; whoever has files open must end now
+    disk.restore()            # the same disk, as it comes back
 """
 
 import os
@@ -59,7 +59,7 @@ class PoweredDisk:
                 stderr=said,
             )
         deadline = time.monotonic() + SECONDS
-        while not os.path.ismount(self.path):  # noqa: PTH111  # Path.is_mount asks a dead mount and raises
+        while not os.path.ismount(self.path):
             assert self._process.poll() is None, f"the disk did not mount: {log.read_text('utf-8')}"
             assert time.monotonic() < deadline, "the disk did not mount in time"
             time.sleep(0.005)

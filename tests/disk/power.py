@@ -5,6 +5,7 @@ whatever they were doing; then the same disk comes back, and they start on what 
 """
 
 import shutil
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Self
@@ -55,13 +56,15 @@ class PowerTrial(Trial):
 def judge(seed: int, prepared: Path, cuts: int = CUTS) -> Verdict:
     """Cut the power again and again; then look for each accepted event at the centre."""
     with PowerTrial(prepared, PLAN, seed) as trial:
+        began = time.monotonic()
         trial.start()
         for _ in range(cuts):
             trial.cut()
         trial.drain()
+        seconds = time.monotonic() - began
         trial.problems += [*trial.gateway.died(), *trial.gateway.stop(), *_set_aside(trial.gateway.state)]
         trial.problems += [*trial.witness.wrong, *balances(trial.gateway.verify(), trial.witness.last)]
-        return _verdict(trial)
+        return _verdict(trial, seconds)
 
 
 def _set_aside(state: Path) -> list[str]:
@@ -69,7 +72,7 @@ def _set_aside(state: Path) -> list[str]:
     return [f"{damaged.name} was set aside" for damaged in state.glob("*.damaged-*")]
 
 
-def _verdict(trial: PowerTrial) -> Verdict:
+def _verdict(trial: PowerTrial, seconds: float) -> Verdict:
     stored = trial.centre.stored()
     return Verdict(
         kind="power",
@@ -82,6 +85,6 @@ def _verdict(trial: PowerTrial) -> Verdict:
         reordered=reordered([each.sequence for each in stored]),
         changed=changed(trial.witness, stored),
         copies=sum(each.copies for each in stored),
-        seconds=0.0,
+        seconds=round(seconds, 1),
         problems=trial.problems[:SHOWN],
     )

@@ -112,7 +112,6 @@ def test_a_withdrawal_reaches_what_waits(store: Store, broker: Mosquitto, subscr
     assert store.ask("consent", "withdraw", "--token-from-stdin", given=TOKEN) == {
         "withdrawn": 1,
         "possibly_sent": 0,
-        "done": True,
     }
     waiting = store.run("outbox", "export").stdout
     assert waiting.count('"type":"touchpoint.gap.v1"') == 2

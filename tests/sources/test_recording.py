@@ -77,6 +77,7 @@ def test_what_is_formatted_is_parsed_back(recorded: Recorded) -> None:
         ({"at": -1, "scan": {"text": CARD}}, "at: "),
         ({"at": "1", "scan": {"text": CARD}}, "at: "),
         ({"at": float("inf"), "scan": {"text": CARD}}, "at: "),
+        ({"at": 1e10, "scan": {"text": CARD}}, "at: "),
         ({"at": 10**400, "scan": {"text": CARD}}, ""),
         ({"reader": "", "scan": {"text": CARD}}, "reader: "),
         ({"scan": {"text": [CARD]}}, "scan.text: "),

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from gateway.core.downlink import ConsentRecord
 from gateway.core.event import Draft, EventType
 from gateway.core.sighting import Moment
 from gateway.store.database import open_writer, transaction
@@ -22,6 +24,29 @@ DATA = (
 def tap(handle: str | None = None, at_ms: int = 1_000, kind: EventType = EventType.TAP) -> Draft:
     """Draft an event; with a handle it has a subject, as far as the store knows."""
     return Draft(kind, Moment(at_ms * 1_000_000, at_ms), DATA, handle, None if handle is None else "personalisation")
+
+
+def consent(record_id: str, *handles: str, revision: int = 1, withdrawn: bool = False) -> ConsentRecord:
+    """Write down a consent to everything that these tests ask for."""
+    given = datetime(2026, 1, 1, tzinfo=UTC)
+    return ConsentRecord(
+        record_id=record_id,
+        handles=handles,
+        controller="acme",
+        purposes=("personalisation",),
+        legal_basis="consent",
+        granted_at=given,
+        notice_version="1",
+        language="en",
+        jurisdiction="CH",
+        source="store",
+        state="withdrawn" if withdrawn else "given",
+        withdrawn_at=given if withdrawn else None,
+        revision=revision,
+        issuer_kid="acme.zrh-1.gw-1",
+        tenant="acme",
+        site="zrh-1",
+    )
 
 
 def opened(directory: Path) -> Outbox:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.registry import Touchpoint
 from gateway.store.ballast import Ballast
 from gateway.store.database import (
     CorruptError,
     HeldError,
-    Schema,
     StoreError,
     data_version,
     only_one,
@@ -22,9 +22,10 @@ from gateway.store.database import (
     open_writer,
     transaction,
 )
-from gateway.store.ledger import StoreLedger
-from gateway.store.recovery import look_through, mark, open_whole, suspect, take_over
-from gateway.store.schema import CAPTURE, UPLINK
+from gateway.store.recovery import look_through, mark, open_whole, suspect
+from gateway.store.salvage import take_over
+from gateway.store.schema import CAPTURE
+from gateway.store.touchpoints import replace
 from tests.store.conftest import opened, tap
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,16 +39,6 @@ def test_a_commit_is_durable_and_deletes_are_thorough(tmp_path: Path) -> None:
             for name in ("journal_mode", "synchronous", "secure_delete")
         ]
     assert found == ["wal", 2, 1]
-
-
-@pytest.mark.parametrize("schema", [CAPTURE, UPLINK], ids=lambda schema: str(schema.file))
-def test_a_new_file_has_its_schema_and_an_old_one_keeps_its_rows(tmp_path: Path, schema: Schema) -> None:
-    """Migrations run once; sqlite-utils keeps the record of them."""
-    open_writer(tmp_path, schema).close()
-    with closing(open_writer(tmp_path, schema)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (schema.version,)
-        (recorded,) = connection.execute("SELECT count(*) FROM _sqlite_migrations").fetchone()
-    assert recorded == schema.version
 
 
 def test_a_reader_sees_what_another_connection_commits(tmp_path: Path) -> None:
@@ -111,7 +102,7 @@ def test_a_damaged_file_is_set_aside_and_what_is_whole_taken_over(tmp_path: Path
     outbox = opened(tmp_path)
     with transaction(outbox.connection):
         outbox.append([tap() for _ in range(200)])
-        outbox.connection.execute("INSERT INTO touchpoint VALUES ('a', 0, 1, '{}')")
+        replace(outbox.connection, [Touchpoint("a", "display", "A")])
     (page,) = outbox.connection.execute("SELECT max(rootpage) FROM sqlite_schema WHERE name = 'outbox'").fetchone()
     outbox.connection.close()
     with (tmp_path / "capture.db").open("r+b") as file:
@@ -144,20 +135,3 @@ def test_the_ballast_gives_space_back_once(tmp_path: Path) -> None:
     assert (tmp_path / "ballast").stat().st_blocks * 512 >= 65536
     assert (ballast.drop(), ballast.drop()) == (True, False)
     assert not Ballast(tmp_path / "ballast", 1 << 60).restore()
-
-
-def test_a_change_in_the_ledger_counts_at_once(tmp_path: Path) -> None:
-    """What another connection commits is in the very next answer; no file means no consent."""
-    ledger = StoreLedger(tmp_path)
-    with closing(ledger):
-        assert ledger.records("h1.anna") == ()
-        outbox = opened(tmp_path)
-        record = '{"purposes": ["personalisation"], "notice_version": "1"}'
-        with closing(outbox.connection):
-            for state in ("given", "withdrawn"):
-                with transaction(outbox.connection):
-                    outbox.connection.execute(
-                        "INSERT OR REPLACE INTO consent VALUES ('r', 1, ?, 5, NULL, ?)", (state, record)
-                    )
-                    outbox.connection.execute("INSERT OR IGNORE INTO consent_handle VALUES ('h1.anna', 'r')")
-                assert [consent.state for consent in ledger.records("h1.anna")] == [state]

@@ -96,6 +96,24 @@ def test_the_least_worthy_goes_first_and_neighbours_fold(outbox: Outbox) -> None
     assert tally(outbox) == {"appended": 7, "evicted": 5}
 
 
+def test_what_was_rolled_back_may_still_go(outbox: Outbox) -> None:
+    """An eviction that the disk did not take has not happened: the same events go at the next attempt."""
+    with transaction(outbox.connection):
+        outbox.append([tap() for _ in range(5)])
+    with pytest.raises(ZeroDivisionError):
+        _make_room_and_fail(outbox)
+    outbox.resume()
+    with transaction(outbox.connection):
+        assert (outbox.make_room(), outbox.make_room()) == (5, 0)
+    assert tally(outbox) == {"appended": 5, "evicted": 5}
+
+
+def _make_room_and_fail(outbox: Outbox) -> None:
+    with transaction(outbox.connection):
+        assert outbox.make_room() == 5
+        raise ZeroDivisionError
+
+
 def test_the_limit_holds(outbox: Outbox, tmp_path: Path) -> None:
     """However much is appended, the pages in use stay where they were told to, and nothing is unexplained."""
     outbox.limit_pages = 200

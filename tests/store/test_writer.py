@@ -6,12 +6,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from gateway.store.database import StoreError
+from gateway.store.database import StoreError, forget_deleted
 from gateway.store.outbox import Outbox
 from gateway.store.writer import Writer
 from tests.store.conftest import opened, tap
@@ -72,6 +73,74 @@ async def test_a_file_that_cannot_be_opened_is_said_at_once(tmp_path: Path) -> N
     with pytest.raises(StoreError):
         async with Writer(lambda: opened(tmp_path / "none")):
             pass
+
+
+async def test_whatever_stops_the_file_from_being_opened_is_said(tmp_path: Path) -> None:
+    """Also what is no error of SQLite: the half must not wait for ever."""
+
+    def fail() -> Outbox:
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    async with asyncio.timeout(10):
+        with pytest.raises(PermissionError):
+            async with Writer(fail):
+                pass
+    assert not writing()
+
+
+async def test_a_stop_while_the_file_is_opened_leaves_no_thread(tmp_path: Path) -> None:
+    """A long look through a damaged file may be interrupted; the file is closed as it should be."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def slowly() -> Outbox:
+        began.set()
+        go_on.wait()
+        return opened(tmp_path)
+
+    entering = asyncio.ensure_future(Writer(slowly).__aenter__())
+    async with asyncio.timeout(10):
+        await asyncio.to_thread(began.wait)
+        entering.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+    assert not writing()
+
+
+def writing() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "store-writer"]
+
+
+async def test_a_checkpoint_meets_a_file_that_another_program_holds(tmp_path: Path) -> None:
+    """Nothing of it can be done now, which is said; the next job is served."""
+
+    def impatient() -> Outbox:
+        outbox = opened(tmp_path)
+        outbox.connection.execute("PRAGMA busy_timeout = 0")
+        return outbox
+
+    async with Writer(impatient) as writer, asyncio.timeout(10):
+        with closing(sqlite3.connect(tmp_path / "capture.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert await writer.between_commits(lambda outbox: forget_deleted(outbox.connection)) is False
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                await writer.commit(lambda outbox: outbox.append([tap()]))
+            other.execute("ROLLBACK")
+        assert await writer.commit(lambda outbox: outbox.append([tap()])) == 1
+
+
+async def test_a_job_between_commits_that_fails_fails_alone(tmp_path: Path) -> None:
+    """The jobs that came with it are done, and it is told what it raised."""
+
+    def fail(outbox: Outbox) -> None:
+        outbox.connection.execute("SELECT nonsense")
+
+    async with Writer(lambda: opened(tmp_path)) as writer:
+        results = await asyncio.gather(
+            writer.commit(lambda outbox: outbox.append([tap()])), writer.between_commits(fail), return_exceptions=True
+        )
+    assert (results[0], type(results[1])) == (1, sqlite3.OperationalError)
 
 
 async def test_on_a_full_disk_the_ballast_goes_and_the_job_is_tried_again(tmp_path: Path) -> None:

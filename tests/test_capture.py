@@ -1,0 +1,350 @@
+"""The capture half at work: what a sighting ends as, when it counts as accepted, and what the uplink may ask."""
+
+import asyncio
+import logging
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from gateway.control import RequestError
+from gateway.core import pseudonym
+from gateway.core.event import Draft, EventType
+from gateway.core.sighting import Advertisement, Identifier, Scan, Sighting
+from gateway.store.database import CorruptError
+from gateway.store.outbox import Outbox
+from gateway.store.recovery import mark, suspect
+from tests.core import salon
+from tests.core.salon import ANNA, GTIN_LINK, present, scan, tap
+from tests.shop import Shop, Voice, until
+from tests.simulators import frames
+from tests.store.conftest import opened
+
+DORA = Identifier("ibeacon", salon.CLARA.value.replace("/7/9", "/7/10"))
+DORAS = Sighting("salon", Advertisement("", -60, {0x004C: frames.ibeacon(salon.CLARA_UUID, 7, 10, -59)}))
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """A shop in which Anna and Clara have consented."""
+    made = Shop(tmp_path)
+    for token in (ANNA, salon.CLARA):
+        made.ledger.grant(token)
+    return made
+
+
+@pytest.fixture
+def long_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Presence waits for company however slow this machine is."""
+    monkeypatch.setattr("gateway.capture.PATIENCE_SECONDS", 60.0)
+
+
+def kinds(shop: Shop) -> list[EventType]:
+    return [event.kind for event in shop.events()]
+
+
+def every_byte(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in directory.iterdir())
+
+
+async def be_present(shop: Shop, reader: Voice) -> None:
+    """Let Clara's beacon be heard until she is present: two sightings, the second of which makes an event."""
+    for number in (1, 2):
+        shop.clock.ahead_s = 2 * number
+        reader.say(salon.customer_beacon())
+        await until(partial(seen, shop, number))
+
+
+def seen(shop: Shop, number: int) -> bool:
+    return shop.capture.counts["sightings"] == number
+
+
+def waiting(shop: Shop, number: int) -> bool:
+    return len(shop.events()) == number
+
+
+# --- what a sighting ends as -----------------------------------------------------------------------------------
+
+
+async def test_every_sighting_ends_as_a_number(shop: Shop) -> None:
+    """Both balances hold in the file after a clean stop, whatever was read."""
+    async with shop.running() as voices:
+        said = [sighting for sighting in salon.SIGHTINGS if sighting.reader in voices]
+        assert len(said) == 20
+        for sighting in said:
+            voices[sighting.reader].say(sighting)
+        await until(partial(seen, shop, len(said)))
+    report, tallies = shop.verified(), shop.tallies()
+    assert tallies["sightings"] == len(said)
+    assert report.numbers["appended"] == len(shop.events()) > 0
+    assert {name: n for name, n in shop.capture.counts.items() if n} == {
+        name: n for name, n in tallies.items() if name != "appended"
+    }
+
+
+async def test_a_reader_goes_on_when_its_event_is_durable(shop: Shop) -> None:
+    """Whatever tells a customer "accepted" may rely on it: another process reads the event by then."""
+    found: list[int] = []
+    async with shop.running(asked=lambda: found.append(len(shop.events()))) as voices:
+        await until(lambda: len(found) == 3)
+        for number, text in enumerate((GTIN_LINK, "good", "bad"), 1):
+            voices["scanner"].say(scan(text))
+            await until(partial(lambda number: len(found) == 3 + number, number))
+    assert found == [0, 0, 0, 1, 2, 3]
+    assert kinds(shop) == [EventType.SCAN, EventType.RESPONSE, EventType.RESPONSE]
+
+
+@pytest.mark.usefixtures("long_patience")
+async def test_presence_holds_up_no_reader(shop: Shop) -> None:
+    """Its events wait for company in a commit, and the readings after it are seen at once."""
+    async with shop.running() as voices:
+        await be_present(shop, voices["salon"])
+        voices["salon"].say(salon.customer_beacon())
+        await until(partial(seen, shop, 3))
+        assert shop.events() == []
+        voices["nfc"].say(tap())
+        await until(partial(waiting, shop, 2))
+    assert kinds(shop) == [EventType.APPEARED, EventType.TAP]
+
+
+async def test_what_is_not_yet_durable_is_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When so many events of presence and health wait for their commit, their reader waits too."""
+    monkeypatch.setattr("gateway.capture.UNCOMMITTED", 1)
+    shop.ledger.grant(DORA)
+    async with shop.running() as voices:
+        for seconds in (2, 4):
+            shop.clock.ahead_s = seconds
+            voices["salon"].say(salon.customer_beacon(), DORAS)
+            await until(partial(seen, shop, seconds))
+        assert len(shop.events()) == 1, "the first was durable before the second was seen"
+    assert kinds(shop) == [EventType.APPEARED] * 2
+
+
+async def test_every_event_is_announced(shop: Shop) -> None:
+    """The uplink's doorbell rings after each commit."""
+    async with shop.running() as voices:
+        voices["nfc"].say(tap())
+        await until(lambda: len(shop.rings) == 1)
+        assert len(shop.events()) == 1
+
+
+async def test_time_passes_without_a_sighting(shop: Shop) -> None:
+    """A beacon that is heard no more has left, and says so by itself."""
+    async with shop.running() as voices:
+        await be_present(shop, voices["salon"])
+        shop.clock.ahead_s = 60
+        await until(partial(waiting, shop, 2))
+    assert kinds(shop) == [EventType.APPEARED, EventType.DISAPPEARED]
+
+
+async def test_what_no_source_could_read_counts_too(shop: Shop) -> None:
+    """A reading that never became a sighting is a number with a reason."""
+    async with shop.open() as capture:
+        capture.dropped("overlong")
+        capture.dropped("overlong")
+        await capture.save()
+    assert shop.tallies() == {"sightings": 2, "dropped:overlong": 2}
+    shop.verified()
+
+
+async def test_refused_subjects_are_counted_by_reason(shop: Shop) -> None:
+    """The reason stays in the store's own counters; the event goes out without a subject."""
+    async with shop.running() as voices:
+        voices["scanner"].say(present(salon.BEN), present(ANNA))
+        await until(partial(waiting, shop, 2))
+    assert shop.tallies()["denied:no-consent"] == 1
+    assert "denied:withdrawn" not in shop.tallies()
+
+
+# --- stopping --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("long_patience")
+async def test_a_stop_counts_what_is_under_way_once(shop: Shop) -> None:
+    """An event that still waits for company is committed on the way out, together with its numbers."""
+    async with shop.running() as voices:
+        await be_present(shop, voices["salon"])
+        assert shop.tallies() == {}
+    assert kinds(shop) == [EventType.APPEARED]
+    assert shop.tallies() == {"sightings": 2, "absorbed": 1, "acted_on": 1, "appended": 1}
+
+
+async def test_a_stop_writes_the_counters_that_no_event_carried(shop: Shop) -> None:
+    """A day of unknown codes leaves its number."""
+    async with shop.running() as voices:
+        voices["scanner"].say(scan("nothing known"))
+        await until(partial(seen, shop, 1))
+        assert shop.tallies() == {}
+    assert shop.tallies() == {"sightings": 1, "dropped:unknown": 1}
+
+
+# --- a store that fails ----------------------------------------------------------------------------------------
+
+
+def impatient(directory: Path) -> Outbox:
+    """Open the outbox so that it does not wait for another's lock."""
+    outbox = opened(directory)
+    outbox.connection.execute("PRAGMA busy_timeout = 0")
+    return outbox
+
+
+async def test_a_store_that_fails_drops_the_event_and_goes_on(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    """The sighting is counted as such, the log says so once, and the next one is accepted when the trouble is over."""
+    async with shop.running(open_outbox=impatient) as voices:
+        with closing(sqlite3.connect(shop.directory / "capture.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            voices["scanner"].say(scan("good"), scan("bad"), scan(GTIN_LINK))
+            await until(lambda: shop.capture.counts["dropped:store"] == 3)
+            other.execute("ROLLBACK")
+        voices["nfc"].say(tap())
+        await until(partial(waiting, shop, 1))
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == [
+        "capture.db: database is locked: an event was not accepted"
+    ]
+    assert shop.tallies() == {"sightings": 4, "dropped:store": 3, "acted_on": 1, "appended": 1}
+    shop.verified()
+
+
+class Damaged(Outbox):
+    """An outbox whose file is found damaged at the first event."""
+
+    def append(self, drafts: Iterable[Draft]) -> int:
+        """Find a page that is none."""
+        del drafts
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+
+def damaged(directory: Path) -> Outbox:
+    whole = opened(directory)
+    return Damaged(whole.connection, whole.source, whole.boot, session=whole.session)
+
+
+@pytest.mark.parametrize("reader", ["nfc", "salon"])
+async def test_a_damaged_file_ends_the_half_so_that_the_next_start_mends_it(shop: Shop, reader: str) -> None:
+    """It is marked, and the half gives up instead of failing for ever."""
+    async with shop.open(damaged) as capture:
+        voice = Voice(capture, reader)
+        working = asyncio.ensure_future(capture.run([voice]))
+        if reader == "nfc":
+            voice.say(tap())
+        else:
+            await be_present(shop, voice)
+        async with asyncio.timeout(10):
+            with pytest.raises(CorruptError, match=r"malformed\. It is mended at the next start"):
+                await working
+    assert suspect(shop.directory, "capture.db").exists()
+
+
+async def test_a_file_that_the_uplink_found_damaged_ends_the_half_too(shop: Shop) -> None:
+    """The uplink can only read, so it leaves a mark."""
+    async with shop.open() as capture:
+        working = asyncio.ensure_future(capture.run([]))
+        mark(shop.directory, "capture.db")
+        capture.bell.set()
+        async with asyncio.timeout(10):
+            with pytest.raises(CorruptError, match="the uplink cannot read it"):
+                await working
+
+
+# --- what the uplink asks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rung", [True, False])
+async def test_what_is_delivered_is_trimmed(shop: Shop, rung: bool) -> None:  # noqa: FBT001  # a parameter of the test
+    """At the uplink's ring, and within a second if that was lost."""
+    async with shop.running() as voices:
+        voices["scanner"].say(scan("good"), scan("bad"), scan(GTIN_LINK))
+        await until(partial(waiting, shop, 3))
+        shop.uplink_says(3, 2)
+        if rung:
+            shop.capture.bell.set()
+        await until(partial(waiting, shop, 1))
+    assert shop.verified().numbers == {"appended": 3, "delivered": 2, "withdrawn": 0, "evicted": 0, "waiting": 1}
+
+
+async def test_what_the_uplink_refused_becomes_a_gap(shop: Shop) -> None:
+    """Its consent is gone, as the uplink found before it sent it; the uplink is told when it is done."""
+    async with shop.running() as voices:
+        voices["scanner"].say(scan("good"), scan("bad"))
+        await until(partial(waiting, shop, 2))
+        rings = len(shop.rings)
+        shop.uplink_says(0, 0, 2)
+        shop.capture.bell.set()
+        await until(lambda: EventType.GAP in kinds(shop))
+        await until(lambda: len(shop.rings) == rings + 1)
+    assert kinds(shop) == [EventType.RESPONSE, EventType.GAP]
+    assert shop.verified().numbers["withdrawn"] == 1
+
+
+async def test_what_could_not_be_trimmed_is_trimmed_later(shop: Shop) -> None:
+    """A store that failed at that moment is asked again, though the uplink has nothing new to say."""
+    async with shop.running(open_outbox=impatient) as voices:
+        voices["nfc"].say(tap())
+        await until(partial(waiting, shop, 1))
+        with closing(sqlite3.connect(shop.directory / "capture.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            shop.uplink_says(1, 0, 1)
+            shop.capture.bell.set()
+            await until(lambda: shop.capture._last_failure != "")  # noqa: SLF001  # shown in the log alone
+            other.execute("ROLLBACK")
+        await until(lambda: kinds(shop) == [EventType.GAP])
+
+
+async def test_a_withdrawal_reaches_what_waits_and_who_is_here(shop: Shop) -> None:
+    """Unsent rows become gaps, the visit ends, what was said is in no file, and what may have been sent is listed."""
+    handle = pseudonym.handle(salon.RING, ANNA)
+    async with shop.running() as voices:
+        voices["scanner"].say(present(ANNA), scan(GTIN_LINK), scan("good"))
+        await until(partial(waiting, shop, 3))
+        names = {subject.pseudonym for event in shop.events() if (subject := getattr(event.data, "subject", None))}
+        shop.uplink_says(2, 1)
+        shop.ledger.withdraw(ANNA, 9)
+        assert await shop.capture.withdraw([handle]) == [2]
+        voices["scanner"].say(scan("bad"))
+        await until(lambda: EventType.RESPONSE in kinds(shop))
+        assert [event.kind for event in shop.events()] == [EventType.GAP, EventType.GAP, EventType.RESPONSE]
+        assert not [
+            path.name for path in shop.directory.iterdir() for name in names if name.encode() in path.read_bytes()
+        ]
+    assert len(names) == 2
+    assert getattr(shop.events()[-1].data, "subject", None) is None
+    assert shop.verified().numbers["withdrawn"] == 2
+
+
+# --- lending a reader ------------------------------------------------------------------------------------------
+
+
+async def test_a_borrowed_reader_gives_its_next_sighting_to_whoever_asked(shop: Shop) -> None:
+    """One sighting, counted; it makes no event, and the next one takes the path again."""
+    async with shop.running() as voices:
+        lending = asyncio.ensure_future(shop.capture.borrow("scanner"))
+        await asyncio.sleep(0)
+        voices["nfc"].say(tap())
+        voices["scanner"].say(present(ANNA), scan("good"))
+        async with asyncio.timeout(10):
+            sighting = await lending
+        assert isinstance(sighting.payload, Scan)
+        assert sighting.payload.text == ANNA.value
+        await until(partial(waiting, shop, 2))
+    assert Counter(kinds(shop)) == Counter([EventType.TAP, EventType.RESPONSE])
+    assert shop.tallies()["sightings"] == shop.tallies()["acted_on"] == 3
+
+
+async def test_a_reader_is_lent_to_one_command_at_a_time_and_taken_back(shop: Shop) -> None:
+    """The second is refused with what to do; after the first has gone the reader is free."""
+    async with shop.running() as voices:
+        first = asyncio.ensure_future(shop.capture.borrow("scanner"))
+        await asyncio.sleep(0)
+        with pytest.raises(RequestError, match="lent to another command"):
+            await shop.capture.borrow("scanner")
+        first.cancel()
+        with suppress(asyncio.CancelledError):
+            await first
+        voices["scanner"].say(scan("good"))
+        await until(partial(waiting, shop, 1))
