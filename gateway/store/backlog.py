@@ -1,5 +1,9 @@
 """The outbox as the uplink reads it: rows after a sequence, at the same cost however many wait."""
 
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from gateway.store.checksum import whole
@@ -33,6 +37,20 @@ class Backlog(Reading):
     """A reader of `capture.db`."""
 
     schema = CAPTURE
+
+    @contextmanager
+    def at_one_instant(self) -> Iterator[None]:
+        """Answer everything that is asked inside from one snapshot, whatever is committed meanwhile."""
+        connection = self.connection()
+        if connection is None:
+            yield
+            return
+        connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(sqlite3.ProgrammingError):  # the file was replaced, and this connection closed
+                connection.execute("COMMIT")
 
     @explained
     def session(self) -> str | None:

@@ -58,17 +58,21 @@ def open_writer(directory: Path, schema: Schema) -> sqlite3.Connection:
     path = directory / schema.file
     try:
         connection = _connect(path)
+        with _kept(connection):
+            _prepare(connection, path, schema)
     except sqlite3.Error as error:
         raise explain(error, "open", path) from None
+    return connection
+
+
+@contextmanager
+def _kept(connection: sqlite3.Connection) -> Iterator[None]:
+    """Close the connection if what is done with it first fails."""
     try:
-        _prepare(connection, path, schema)
-    except sqlite3.Error as error:
-        connection.close()
-        raise explain(error, "open", path) from None
-    except StoreError:
+        yield
+    except BaseException:
         connection.close()
         raise
-    return connection
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -119,15 +123,16 @@ def open_reader(directory: Path, schema: Schema) -> sqlite3.Connection | None:
             check_same_thread=False,
             timeout=BUSY_MS / 1000,
         )
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        with _kept(connection):
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.Error as error:
         raise explain(error, "read", path) from None
-    if version != schema.version:
-        connection.close()
-        if version > schema.version:
-            raise newer(path, version, schema)
-        return None
-    return connection
+    if version == schema.version:
+        return connection
+    connection.close()
+    if version > schema.version:
+        raise newer(path, version, schema)
+    return None
 
 
 def newer(path: Path, version: int, schema: Schema) -> StoreError:

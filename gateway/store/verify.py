@@ -21,10 +21,10 @@ class Report:
 
 
 def verify(backlog: Backlog) -> Report:
-    """Read every row. Raises StoreError, sqlite3.Error when the file cannot be read."""
+    """Read every row, of a running gateway too. Raises StoreError, sqlite3.Error when the file cannot be read."""
     report = Report()
-    waiting = _rows(backlog, report)
-    tally = backlog.tallies()
+    with backlog.at_one_instant():
+        waiting, tally = _rows(backlog, report), backlog.tallies()
     names = ("appended", "delivered", "withdrawn", "evicted")
     report.numbers = {**{name: tally.get(name, 0) for name in names}, "waiting": waiting}
     gone = sum(tally.get(name, 0) for name in names[1:])

@@ -149,7 +149,6 @@ def test_readers(load: Load) -> None:
         ('kind = "scanner"\ndevice = "/d"', "reader.touchpoint", "is missing"),
         ('kind = "nfc"\ntouchpoint = "c"\nzone = "z"', "reader.zone", "does not fit a nfc reader"),
         ('kind = "ble"', "reader.zone", "is missing"),
-        ('kind = "simulated"\nplays = "ble"\ndevice = "/d"', "reader.zone", "is missing"),
         ('touchpoint = "c"', "reader.kind", "is missing"),
         ('kind = "camera"', "reader.kind", "must be 'scanner', 'nfc', 'ble' or 'simulated'"),
     ],

@@ -5,7 +5,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import tempfile
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,64 @@ def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
     """With what to do."""
     with pytest.raises(StoreError, match=f"Create the directory {tmp_path}/none"):
         open_writer(tmp_path / "none", CAPTURE)
+
+
+def test_a_directory_that_may_not_be_written_is_named() -> None:
+    """Tried as another user, which only root can play, as whom the tests run in CI; nothing is left there."""
+    assert os.geteuid() == 0, "another user can only be played by root"
+    code = (
+        "import os, sys, pathlib\n"
+        "from gateway.store.database import StoreError, only_one, open_writer\n"
+        "from gateway.store.schema import CAPTURE\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "def enter(directory):\n  with only_one(directory, 'capture'): pass\n"
+        "for attempt in (enter, lambda directory: open_writer(directory, CAPTURE)):\n"
+        "  try: attempt(pathlib.Path(sys.argv[1]))\n"
+        "  except StoreError as error: print(error)"
+    )
+    with tempfile.TemporaryDirectory(prefix="tp-") as state:
+        Path(state).chmod(0o755)
+        said = subprocess.run(
+            [sys.executable, "-c", code, state], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+        assert not list(Path(state).iterdir())
+    assert [line.split(":")[0] for line in said] == [f"cannot open {state}/capture.{kind}" for kind in ("lock", "db")]
+    assert all(f"Give the user that the gateway runs as write access to {state}" in line for line in said)
+
+
+def test_a_file_that_another_program_holds_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody looks in with a tool that locks it: the message says to close that."""
+    monkeypatch.setattr("gateway.store.database.BUSY_MS", 1)
+    opened(tmp_path).connection.close()
+    with closing(sqlite3.connect(tmp_path / "capture.db", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="Another program holds it: close it"):
+            open_writer(tmp_path, CAPTURE)
+
+
+def test_files_are_for_the_user_and_the_group(tmp_path: Path) -> None:
+    """Whatever the umask: the other half reads through the group, and nobody else does."""
+    before = os.umask(0)
+    try:
+        with closing(opened(tmp_path).connection):
+            modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert set(modes) == {"capture.db", "capture.db-wal", "capture.db-shm"}
+    assert not [name for name, mode in modes.items() if mode & 0o007]
+
+
+def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
+    """Whatever raises inside, nothing of it is there, and the next one works."""
+    outbox = opened(tmp_path)
+    with closing(outbox.connection) as connection:
+        with suppress(KeyboardInterrupt), transaction(connection):
+            connection.execute("INSERT INTO tally VALUES ('a', 1)")
+            raise KeyboardInterrupt
+        with transaction(connection):
+            connection.execute("INSERT INTO tally VALUES ('b', 1)")
+        assert connection.execute("SELECT name FROM tally").fetchall() == [("b",)]
 
 
 def test_a_damaged_file_is_set_aside_and_what_is_whole_taken_over(tmp_path: Path) -> None:

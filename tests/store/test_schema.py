@@ -1,6 +1,7 @@
 """What the files hold, and how older ones are brought up to date: whole, or not at all."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,15 +95,28 @@ def test_a_step_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 @EVERY
-def test_a_newer_file_is_refused_and_left_as_it_is(tmp_path: Path, schema: Schema) -> None:
-    """The message says what to do; the other half, which only reads, sees no file of its version."""
+@pytest.mark.parametrize("open_file", [open_writer, open_reader])
+def test_a_newer_file_is_refused_and_left_as_it_is(
+    tmp_path: Path, schema: Schema, open_file: Callable[[Path, Schema], object]
+) -> None:
+    """By whoever opens it; the message says what to do."""
     with closing(open_writer(tmp_path, schema)) as connection:
         connection.execute(f"PRAGMA user_version = {schema.version + 1}")
     before = (tmp_path / schema.file).read_bytes()
     with pytest.raises(StoreError, match=rf"newer version .*schema {schema.version + 1}.*Install that version again"):
-        open_writer(tmp_path, schema)
-    assert open_reader(tmp_path, schema) is None
+        open_file(tmp_path, schema)
     assert (tmp_path / schema.file).read_bytes() == before
+
+
+def test_a_file_of_an_earlier_version_is_read_when_its_writer_has_brought_it_up_to_date(tmp_path: Path) -> None:
+    """Until then it counts as not there yet."""
+    first = migrating("capture", *CAPTURE_STEPS[:1])
+    open_writer(tmp_path, first).close()
+    assert open_reader(tmp_path, CAPTURE) is None
+    open_writer(tmp_path, CAPTURE).close()
+    reader = open_reader(tmp_path, CAPTURE)
+    assert reader is not None
+    reader.close()
 
 
 def test_a_number_is_never_given_twice(tmp_path: Path) -> None:
