@@ -181,16 +181,16 @@ class Capture:
         The tombstone must be committed already. Returns the sequences that may have been sent before.
         """
         self.path.withdraw(handles)
-        progress = self.followed.progress(self.writer.outbox.session)
+        delivered = self.followed.progress(self.writer.outbox.session).delivered
 
         def job(outbox: Outbox) -> list[int]:
-            outbox.trim(progress.delivered)
-            return outbox.withdraw(handles)
+            outbox.trim(delivered)
+            return [sequence for sequence in outbox.withdraw(handles) if sequence <= outbox.fixed()]
 
-        gaps = await self.writer.commit(job)
+        possibly_sent = await self.writer.commit(job)
         await self.forget()
         self.ring()
-        return [sequence for sequence in gaps if sequence <= progress.published]
+        return possibly_sent
 
     async def forget(self) -> None:
         """Empty the write-ahead log, so that what was deleted is in no file; try for a while if a reader is at work."""

@@ -304,6 +304,7 @@ async def test_a_withdrawal_reaches_what_waits_and_who_is_here(shop: Shop) -> No
         await until(partial(waiting, shop, 3))
         names = {subject.pseudonym for event in shop.events() if (subject := getattr(event.data, "subject", None))}
         shop.uplink_says(2, 1)
+        shop.capture.writer.outbox.published = lambda: 2
         shop.ledger.withdraw(ANNA, 9)
         assert await shop.capture.withdraw([handle]) == [2]
         voices["scanner"].say(scan("bad"))

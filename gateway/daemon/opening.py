@@ -11,10 +11,11 @@ from gateway.config import Settings
 from gateway.core.event import Draft, EventType, Previous, gap
 from gateway.core.sighting import Moment
 from gateway.log import log
-from gateway.store.database import StoreError, explain, is_corrupt, open_writer, transaction
+from gateway.store.database import StoreError, explain, is_corrupt, open_writer
 from gateway.store.ledger import read_all
 from gateway.store.outbox import Outbox
 from gateway.store.progress import Followed
+from gateway.store.publishing import border
 from gateway.store.recovery import mark, open_whole, set_aside, suspect
 from gateway.store.salvage import take_over
 from gateway.store.schema import CAPTURE
@@ -35,8 +36,9 @@ def open_outbox(settings: Settings, clock: Clock, followed: Followed) -> Outbox:
     outbox = Outbox(connection, settings.gateway.topics.source, boot_id())
     outbox.limit_pages = settings.gateway.limit_mb * 1024 * 1024 // PAGE
     outbox.published = lambda: followed.progress(outbox.session).published
+    outbox.border = lambda: border(state)
     try:
-        with transaction(connection):
+        with outbox.transaction():
             if outbox.open(uuid.uuid4().hex, clock.now().wall_ms):
                 _explain_session(outbox, clock.now(), followed, kept)
             elif suspected and (mended := outbox.mend()):

@@ -11,11 +11,13 @@ from gateway.store.database import CorruptError
 from gateway.store.reading import Reading, explained
 from gateway.store.schema import CAPTURE
 
+LAST = (1 << 63) - 1
+"""Beyond any sequence: SQLite's largest integer."""
 COUNTED = 100_000
 """Rows are counted up to here; beyond, counting would cost more than knowing."""
 
 _NEXT = """SELECT sequence, coalesce(through, sequence), CAST(event AS BLOB), handle, purpose, crc FROM outbox
-           WHERE sequence > ? ORDER BY sequence LIMIT ?"""
+           WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"""
 
 _MENDED = "The capture half puts a gap in its place"
 
@@ -60,17 +62,17 @@ class Backlog(Reading):
         return str(row[0]) if row else None
 
     @explained
-    def rows(self, after: int, limit: int, octets: int) -> list[Row]:
+    def rows(self, after: int, limit: int, octets: int, until: int = LAST) -> list[Row]:
         """Return the next rows after a sequence: at most `limit`, and at most `octets` of text unless one is larger.
 
-        Raises StoreError; CorruptError when the next row is damaged.
+        None after the sequence `until`. Raises StoreError; CorruptError when the next row is damaged.
         """
         connection = self.connection()
         if connection is None:
             return []
         taken: list[Row] = []
         size = 2
-        for sequence, through, event, handle, purpose, crc in connection.execute(_NEXT, (after, limit)):
+        for sequence, through, event, handle, purpose, crc in connection.execute(_NEXT, (after, until, limit)):
             size += len(event) + 1
             text = whole(event, crc)
             if taken and (size > octets or text is None):

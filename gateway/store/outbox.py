@@ -6,11 +6,13 @@ trimmed by range, so that what an operation costs does not depend on how many ro
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 
 from gateway.core.event import Draft, EventType, GapReason, encode, gap, retention
 from gateway.store.checksum import checksum, whole
+from gateway.store.database import transaction
 from gateway.store.eviction import EVICTED, Eviction
 
 WITHDRAWN = 1
@@ -36,8 +38,12 @@ class Outbox:
     limit_pages: int | None = None
     """How many pages of the file may be in use before the least worthy events go."""
     published: Callable[[], int] = lambda: 0
-    """How far the uplink may have published: what is published is never evicted."""
+    """How far the uplink may have published."""
+    border: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Keeps the uplink from publishing further (`gateway.store.publishing`)."""
     session: str = ""
+    _held: ExitStack = field(default_factory=ExitStack, repr=False)
+    _fixed: int | None = None
     _held_pages: int | None = None
     _last: int | None = None
     _eviction: Eviction | None = None
@@ -55,6 +61,26 @@ class Outbox:
         """Forget what was remembered of the file: at the start, and after a transaction was rolled back."""
         self._last = None
         self._eviction = Eviction(self.connection, self.source, self.session)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One write transaction. The border with the uplink, if it had to be held, is held until the commit."""
+        try:
+            with transaction(self.connection):
+                yield
+        finally:
+            self._fixed = None
+            self._held.close()
+
+    def fixed(self) -> int:
+        """Return the last sequence that may have been published, and so stays as it is; no more are, until the commit.
+
+        Raises StoreError.
+        """
+        if self._fixed is None:
+            self._held.enter_context(self.border())
+            self._fixed = self.published()
+        return self._fixed
 
     @property
     def last(self) -> int:
@@ -94,7 +120,7 @@ class Outbox:
 
     def make_room(self) -> int:
         """Evict what is worth least; return how many events went."""
-        evicted = 0 if self._eviction is None else self._eviction.evict(self.published())
+        evicted = 0 if self._eviction is None else self._eviction.evict(self.fixed())
         self.tally({"evicted": evicted})
         return evicted
 
@@ -112,12 +138,17 @@ class Outbox:
         self.tally({"delivered": deleted - explained})
 
     def withdraw(self, handles: Collection[str]) -> list[int]:
-        """Turn every row of these handles into a gap and return the sequences."""
+        """Turn every row of these handles into a gap and return the sequences; up to `fixed()` they may have been sent.
+
+        Raises StoreError.
+        """
+        self.fixed()
         rows = self.connection.execute(_OF_HANDLES, (json.dumps(sorted(handles)),)).fetchall()
         return self._replace(sorted(rows), "withdrawn")
 
     def set_aside(self, refused: Mapping[int, GapReason]) -> list[int]:
         """Turn the rows that the uplink refused to send into gaps, by sequence and reason; return the sequences."""
+        self.fixed()
         rows = self.connection.execute(_OF_SEQUENCES, (json.dumps(sorted(refused)),)).fetchall()
         by_reason = {reason: [row for row in rows if refused[row[0]] == reason] for reason in set(refused.values())}
         return sorted(gone for reason, some in by_reason.items() for gone in self._replace(some, reason))

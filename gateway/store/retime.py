@@ -4,8 +4,7 @@ A gateway without a real-time clock wakes up in the wrong year. Each row has its
 so once the wall clock is synced, the distance of the two gives the true time. Rows of an earlier boot have no such
 distance any more and stay `unsynced`.
 
-Only rows that were never published are changed: `published` is read inside the write transaction, and only rows above
-it are touched. The uplink commits `published` before it sends, so whatever it has sent is at or below that number.
+Only rows that were never published are changed, and none is published meanwhile (`gateway.store.publishing`).
 """
 
 from gateway.core.event import Event, encode
@@ -25,7 +24,7 @@ def correct_times(outbox: Outbox, now: Moment) -> int:
     """Correct the next rows by a synced clock; return how many. 0: there are no more, or the clock is not synced."""
     if now.quality is not ClockQuality.SYNCED:
         return 0
-    rows = outbox.connection.execute(_UNSYNCED, (outbox.boot, outbox.published(), AT_ONCE)).fetchall()
+    rows = outbox.connection.execute(_UNSYNCED, (outbox.boot, outbox.fixed(), AT_ONCE)).fetchall()
     began_ms = now.wall_ms - now.boot_ns // 1_000_000
     for sequence, boot_ns, text in rows:
         wall_ms = began_ms + boot_ns // 1_000_000

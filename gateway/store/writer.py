@@ -21,7 +21,6 @@ from gateway.store.database import (
     is_corrupt,
     is_full,
     log_is_used_again,
-    transaction,
 )
 from gateway.store.outbox import Outbox
 
@@ -177,7 +176,7 @@ class Writer:
 def _try(outbox: Outbox, jobs: list[_Job]) -> Exception | None:
     """Run the jobs in one transaction; return what went wrong, with nothing done."""
     try:
-        with transaction(outbox.connection):
+        with outbox.transaction():
             for job in jobs:
                 job.outcome = job.run(outbox)
     except Exception as error:  # noqa: BLE001  # it belongs to whoever awaits the job

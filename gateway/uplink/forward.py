@@ -1,13 +1,16 @@
-"""Sending what waits, in order: read, decide once more, publish, record, go on.
+"""Sending what waits, in order: say how far, read, decide once more, publish, go on.
 
-One message is in flight, so order holds. A row's number is recorded as published *before* it is published, so that
-whoever withdraws it later knows that it may have been seen. Nothing is kept in memory but a cursor: after a lost
-connection it starts again behind what is known to be delivered, and the same rows go out again, unchanged.
+One message is in flight, so order holds. How far will be published is recorded *before* those rows are read, and from
+then on capture leaves them as they are: whatever is sent stands in the file, and whoever withdraws a row later knows
+that it may have been seen. Nothing is kept in memory but a cursor: after a lost connection it starts again behind what
+is known to be delivered, and the same rows go out again, unchanged.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from sqlite3 import Connection as Database
 from typing import Literal
 
@@ -17,7 +20,9 @@ from gateway.core.consent import Denied, Ledger, Reason, decide
 from gateway.core.downlink import Receipt
 from gateway.core.sighting import Moment
 from gateway.store.backlog import Backlog, Row
+from gateway.store.database import StoreError
 from gateway.store.progress import Progress, progress, record, refuse
+from gateway.store.publishing import border
 from gateway.uplink.mqtt import TOO_LARGE, Connection, Message, MqttError, PublishRefusedError
 
 ONE = "application/cloudevents+json"
@@ -26,6 +31,10 @@ HEADER = 512
 """Room for the topic and the properties of a PUBLISH packet, octets."""
 POLL_SECONDS = 1.0
 """How long a lost ring of the doorbell can go unnoticed."""
+SETTLE_SECONDS = 0.2
+"""How long a delivery waits to be recorded together with the next publish."""
+AHEAD = 500
+"""So many waiting rows are recorded as published at once: syncing the disk costs more than publishing a row."""
 RECEIPT_SECONDS = 30.0
 """How long to wait for a receipt before publishing again; doubled each time, up to ten minutes."""
 RECEIPT_SECONDS_MAX = 600.0
@@ -53,6 +62,9 @@ class Forwarder:
     progress: Progress = field(default_factory=Progress)
     receipts_refused: int = 0
     _cursor: int = 0
+    """All up to here is published, or behind what is delivered."""
+    _sent: int = 0
+    """The highest sequence that a message really carried; receipts cover no more."""
     _octets: int | None = None
     """What the broker was found to take at once, if less than `batch_bytes`."""
     _recorded: Progress = field(default_factory=Progress)
@@ -60,12 +72,16 @@ class Forwarder:
     _receipt_seconds: float = RECEIPT_SECONDS
 
     async def run(self, connection: Connection) -> None:
-        """Forward over this connection until it is lost or the task is cancelled. Raises MqttError."""
+        """Forward over this connection until it is lost or the task is cancelled. Raises MqttError, StoreError."""
         self._resume()
-        while True:
-            self.bell.clear()
-            if not await self._send_next(connection):
-                await self._pause()
+        try:
+            while True:
+                self.bell.clear()
+                if not await self._send_next(connection):
+                    await self._pause()
+        finally:
+            with contextlib.suppress(StoreError):  # what ended it is the better reason
+                self._take_back()
 
     def _resume(self) -> None:
         """Take up a session behind what is known to be delivered."""
@@ -73,14 +89,18 @@ class Forwarder:
         self.progress = progress(self.database, self.session) if self.session else Progress()
         self._recorded = self.progress
         self._cursor = self.progress.delivered
+        self._sent = self.progress.published
         self._expect_receipt()
 
+    def _take_back(self) -> None:
+        """Record how far it really got: what was announced and not sent may be changed again. Raises StoreError."""
+        self.progress = replace(self.progress, published=self._sent)
+        self._record()
+
     async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(POLL_SECONDS):
-                await self.bell.wait()
-        except TimeoutError:
-            pass
+        if not await self._rung(SETTLE_SECONDS):
+            self._take_back()
+            await self._rung(POLL_SECONDS - SETTLE_SECONDS)
         if self.backlog.session() != self.session:
             self._resume()
             self.resumed.set()
@@ -89,27 +109,47 @@ class Forwarder:
             self._receipt_seconds = min(self._receipt_seconds * 2, RECEIPT_SECONDS_MAX)
             self._expect_receipt()
 
+    async def _rung(self, seconds: float) -> bool:
+        """Wait so long for the doorbell."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.bell.wait()
+        except TimeoutError:
+            return False
+
     async def _send_next(self, connection: Connection) -> bool:
         """Send the next rows, one message; False when there is nothing to send now."""
+        self._announce()
         octets = min(self._octets or self.batch_bytes, connection.maximum_packet - HEADER)
-        rows = self._permitted(self.backlog.rows(self._cursor, self.batch, octets))
+        waiting = self.backlog.rows(self._cursor, self.batch, octets, self.progress.published)
         if self.backlog.session() != self.session:  # the file was replaced: these rows are another session's
             self._resume()
             self.resumed.set()
             return True
+        if not waiting:
+            announced, self._cursor = self._cursor < self.progress.published, self.progress.published
+            return announced
+        rows = self._permitted(waiting)
         if not rows:
-            self._record()
             return False
         through = rows[-1].through
-        if through > self.progress.published:
-            self.progress = replace(self.progress, published=through)
-            self._record()
+        self._sent = max(self._sent, through)
         if not await self._published(connection, rows):
             return len(rows) > 1  # fewer at once; a single one waits until capture has set it aside
         self._cursor = max(self._cursor, through)  # a receipt may have come meanwhile
         if self.delivery == "puback":
             self.progress = replace(self.progress, delivered=through)
         return True
+
+    def _announce(self) -> None:
+        """Record that the next rows are published, before they are read; capture changes them no more."""
+        if self._cursor < self.progress.published or self.session is None:
+            return
+        through = min(self.backlog.last(), self._cursor + AHEAD)
+        if through > self.progress.published and self.backlog.session() == self.session:
+            self.progress = replace(self.progress, published=through)
+            with border(self.backlog.directory):
+                self._record()
 
     async def _published(self, connection: Connection, rows: Sequence[Row]) -> bool:
         """Publish rows as one message; False when they are too large for the broker and will go otherwise."""
@@ -140,21 +180,26 @@ class Forwarder:
 
         What can only be cured by waiting (a stale ledger, a clock not yet synced) waits; the rest capture withdraws.
         """
-        denied = [(index, reason) for index, row in enumerate(rows) if (reason := self._denied(row)) is not None]
+        decide_once = cache(self._denied)
+        denied = [
+            (index, reason)
+            for index, row in enumerate(rows)
+            if (reason := decide_once(row.handle, row.purpose)) is not None
+        ]
         gone = [rows[index].sequence for index, reason in denied if reason not in PASSING]
         if gone and self.session is not None:
             refuse(self.database, self.session, gone, "withdrawn")
             self.ring()
         return rows[: denied[0][0]] if denied else rows
 
-    def _denied(self, row: Row) -> Reason | None:
-        if row.handle is None:
+    def _denied(self, handle: str | None, purpose: str | None) -> Reason | None:
+        if handle is None:
             return None
-        decision = decide(self.ledger, row.handle, row.purpose, self.now())
+        decision = decide(self.ledger, handle, purpose, self.now())
         return decision.reason if isinstance(decision, Denied) else None
 
     def _record(self) -> None:
-        """Commit how far it got and tell capture; a delivery together with the next publish, if there is one."""
+        """Commit how far it got, and tell capture what it can trim. Raises StoreError."""
         if self.session is None or self.progress == self._recorded:
             return
         record(self.database, self.session, self.progress)
@@ -169,14 +214,13 @@ class Forwarder:
         except ValidationError:
             self.receipts_refused += 1
             return
-        if receipt.session != self.session or receipt.through > self.progress.published:
+        if receipt.session != self.session or receipt.through > self._sent:
             self.receipts_refused += 1
             return
         if self.delivery == "receipt" and receipt.through > self.progress.delivered:
             self._cursor = max(self._cursor, receipt.through)
             self._receipt_seconds = RECEIPT_SECONDS
             self.progress = replace(self.progress, delivered=receipt.through)
-            self._record()
             self._expect_receipt()
 
     def _expect_receipt(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 from gateway.core.downlink import ConsentRecord
 from gateway.core.event import Draft, EventType
 from gateway.core.sighting import Moment
-from gateway.store.database import open_writer, transaction
+from gateway.store.database import open_writer
 from gateway.store.outbox import Outbox
 from gateway.store.schema import CAPTURE
 
@@ -52,7 +52,7 @@ def consent(record_id: str, *handles: str, revision: int = 1, withdrawn: bool = 
 def opened(directory: Path) -> Outbox:
     """Open the outbox of a directory."""
     outbox = Outbox(open_writer(directory, CAPTURE), SOURCE, BOOT)
-    with transaction(outbox.connection):
+    with outbox.transaction():
         outbox.open("session-1", 0)
     return outbox
 

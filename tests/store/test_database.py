@@ -50,7 +50,7 @@ def test_a_reader_sees_what_another_connection_commits(tmp_path: Path) -> None:
     assert reader is not None
     with closing(outbox.connection), closing(reader):
         before = data_version(reader)
-        with transaction(outbox.connection):
+        with outbox.transaction():
             outbox.append([tap()])
         assert data_version(reader) != before
         with pytest.raises(sqlite3.OperationalError):
@@ -159,7 +159,7 @@ def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
 def test_a_damaged_file_is_set_aside_and_what_is_whole_taken_over(tmp_path: Path) -> None:
     """The touchpoints survive a page of the outbox that was hit; the damaged file is kept for an engineer."""
     outbox = opened(tmp_path)
-    with transaction(outbox.connection):
+    with outbox.transaction():
         outbox.append([tap() for _ in range(200)])
         replace(outbox.connection, [Touchpoint("a", "display", "A")])
     (page,) = outbox.connection.execute("SELECT max(rootpage) FROM sqlite_schema WHERE name = 'outbox'").fetchone()

@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from gateway.core.consent import ConsentState
-from gateway.store.database import forget_deleted, transaction
+from gateway.store.database import forget_deleted
 from gateway.store.ledger import REMEMBERED, StoreLedger, put, records_of
 from gateway.store.outbox import Outbox
 from tests.store.conftest import consent, opened, tap
@@ -14,7 +14,7 @@ GIVEN, WITHDRAWN = ConsentState.GIVEN, ConsentState.WITHDRAWN
 
 
 def write(outbox: Outbox, *handles: str, record: str = "r", withdrawn: bool = False, since_ms: int = 5) -> None:
-    with transaction(outbox.connection):
+    with outbox.transaction():
         said = consent(record, *handles, withdrawn=withdrawn, revision=1 + withdrawn)
         put(outbox.connection, said, since_ms=since_ms, expires_ms=None if withdrawn else 99)
 
@@ -89,7 +89,7 @@ def test_answers_are_remembered_while_nothing_changes(tmp_path: Path) -> None:
         write(outbox, ANNA)
         first = reading.records(ANNA)
         assert reading.records(ANNA) is first
-        with transaction(outbox.connection):
+        with outbox.transaction():
             outbox.append([tap()])
         assert reading.records(ANNA) is not first
 

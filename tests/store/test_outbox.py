@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.core.event import Event, EventType, Gap
 from gateway.store.backlog import Backlog
-from gateway.store.database import forget_deleted, transaction
+from gateway.store.database import forget_deleted
 from gateway.store.outbox import Outbox
 from gateway.store.verify import verify
 from tests.store.conftest import opened, tap
@@ -29,7 +29,7 @@ def tally(outbox: Outbox) -> dict[str, int]:
 def test_sequences_go_on_through_trims_rollbacks_and_restarts(tmp_path: Path) -> None:
     """A number is given once in the life of a session, even when nothing is left of the queue."""
     outbox = opened(tmp_path)
-    with transaction(outbox.connection):
+    with outbox.transaction():
         assert outbox.append([tap(), tap()]) == 2
         outbox.trim(2)
     with pytest.raises(ZeroDivisionError):
@@ -37,20 +37,20 @@ def test_sequences_go_on_through_trims_rollbacks_and_restarts(tmp_path: Path) ->
     outbox.resume()
     outbox.connection.close()
     again = opened(tmp_path)
-    with closing(again.connection), transaction(again.connection):
+    with closing(again.connection), again.transaction():
         assert again.session == "session-1"
         assert again.append([tap()]) == 3
 
 
 def _append_and_fail(outbox: Outbox) -> None:
-    with transaction(outbox.connection):
+    with outbox.transaction():
         outbox.append([tap()])
         raise ZeroDivisionError
 
 
 def test_a_withdrawn_row_keeps_its_number_its_id_and_its_time(outbox: Outbox) -> None:
     """Only what it said is gone."""
-    with transaction(outbox.connection):
+    with outbox.transaction():
         outbox.append([tap(ANNA, 1_000), tap(BEN), tap(ANNA, 3_000), tap()])
         assert outbox.withdraw([ANNA, "h1.nobody"]) == [1, 3]
     events = [Event.model_validate_json(event) for _, event in rows(outbox)]
@@ -63,7 +63,7 @@ def test_a_withdrawn_row_keeps_its_number_its_id_and_its_time(outbox: Outbox) ->
 
 def test_trimming_counts_as_delivered_what_was_not_withdrawn(outbox: Outbox) -> None:
     """A gap is delivered too, but it stands for no event."""
-    with transaction(outbox.connection):
+    with outbox.transaction():
         outbox.append([tap(ANNA), tap(), tap()])
         outbox.withdraw([ANNA])
         outbox.trim(2)
@@ -73,7 +73,7 @@ def test_trimming_counts_as_delivered_what_was_not_withdrawn(outbox: Outbox) -> 
 
 def test_what_the_uplink_refused_is_set_aside_for_its_reason(outbox: Outbox) -> None:
     """Withdrawn, or too large for any broker; a row that is gone already is not counted twice."""
-    with transaction(outbox.connection):
+    with outbox.transaction():
         outbox.append([tap(ANNA), tap(), tap()])
         assert outbox.set_aside({1: "withdrawn", 2: "too-large"}) == [1, 2]
         assert outbox.set_aside({1: "withdrawn", 2: "too-large", 9: "withdrawn"}) == []
@@ -86,7 +86,7 @@ def test_the_least_worthy_goes_first_and_neighbours_fold(outbox: Outbox) -> None
     """Health, then presence, then taps; consent never; published rows never; the numbers add up."""
     health, presence, consent = EventType.BEACON_HEALTH, EventType.APPEARED, EventType.CONSENT_WITHDRAWN
     kinds = [EventType.TAP, health, health, presence, EventType.TAP, consent, EventType.TAP]
-    with transaction(outbox.connection):
+    with outbox.transaction():
         outbox.append([tap(kind=kind) for kind in kinds])
         outbox.published = lambda: 1
         assert [outbox.make_room() for _ in range(4)] == [2, 1, 2, 0]
@@ -98,18 +98,18 @@ def test_the_least_worthy_goes_first_and_neighbours_fold(outbox: Outbox) -> None
 
 def test_what_was_rolled_back_may_still_go(outbox: Outbox) -> None:
     """An eviction that the disk did not take has not happened: the same events go at the next attempt."""
-    with transaction(outbox.connection):
+    with outbox.transaction():
         outbox.append([tap() for _ in range(5)])
     with pytest.raises(ZeroDivisionError):
         _make_room_and_fail(outbox)
     outbox.resume()
-    with transaction(outbox.connection):
+    with outbox.transaction():
         assert (outbox.make_room(), outbox.make_room()) == (5, 0)
     assert tally(outbox) == {"appended": 5, "evicted": 5}
 
 
 def _make_room_and_fail(outbox: Outbox) -> None:
-    with transaction(outbox.connection):
+    with outbox.transaction():
         assert outbox.make_room() == 5
         raise ZeroDivisionError
 
@@ -118,7 +118,7 @@ def test_the_limit_holds(outbox: Outbox, tmp_path: Path) -> None:
     """However much is appended, the pages in use stay where they were told to, and nothing is unexplained."""
     outbox.limit_pages = 200
     for _ in range(60):
-        with transaction(outbox.connection):
+        with outbox.transaction():
             outbox.append([tap() for _ in range(50)])
     (pages,) = outbox.connection.execute("PRAGMA page_count").fetchone()
     assert pages <= 200 * 1.2
@@ -132,10 +132,10 @@ def test_the_limit_holds(outbox: Outbox, tmp_path: Path) -> None:
 def test_withdrawn_text_is_in_no_file(tmp_path: Path) -> None:
     """Once the log is emptied, nothing of the row is left."""
     outbox = opened(tmp_path)
-    with transaction(outbox.connection):
+    with outbox.transaction():
         outbox.append([tap(ANNA)])
     assert any(b"vitrine-1" in path.read_bytes() for path in tmp_path.iterdir())
-    with transaction(outbox.connection):
+    with outbox.transaction():
         outbox.withdraw([ANNA])
     assert forget_deleted(outbox.connection)
     left = b"".join(path.read_bytes() for path in tmp_path.iterdir())
@@ -164,7 +164,7 @@ def test_the_balance_always_holds(tmp_path_factory: pytest.TempPathFactory, step
     outbox = opened(directory)
     with closing(outbox.connection):
         for name, value in steps:
-            with transaction(outbox.connection):
+            with outbox.transaction():
                 _apply(outbox, name, value)
         with closing(Backlog(directory)) as backlog:
             assert verify(backlog).problems == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store.database import CorruptError, StoreError, open_writer, transaction
+from gateway.store.database import CorruptError, StoreError, open_writer
 from gateway.store.reading import Reading, explained
 from gateway.store.recovery import set_aside, suspect
 from gateway.store.schema import CAPTURE
@@ -50,7 +50,7 @@ def test_a_file_in_another_ones_place_is_read(tmp_path: Path) -> None:
         assert reading.version() == first
         set_aside(tmp_path, "capture.db", 1)
         outbox = opened(tmp_path)
-        with closing(outbox.connection), transaction(outbox.connection):
+        with closing(outbox.connection), outbox.transaction():
             outbox.append([tap()])
         assert reading.version() != first
         assert reading.ask(COUNT) == [(1,)]

@@ -7,7 +7,6 @@ import pytest
 from gateway.core.event import Draft, Event, EventType, gap
 from gateway.core.sighting import ClockQuality, Moment
 from gateway.store.backlog import Backlog
-from gateway.store.database import transaction
 from gateway.store.outbox import Outbox
 from gateway.store.retime import AT_ONCE, correct_times
 from tests.store.conftest import BOOT, DATA
@@ -24,12 +23,12 @@ def early(boot_s: int, kind: EventType = EventType.TAP, data: str = DATA) -> Dra
 
 
 def append(outbox: Outbox, *drafts: Draft) -> None:
-    with transaction(outbox.connection):
+    with outbox.transaction():
         outbox.append(drafts)
 
 
 def correct(outbox: Outbox, now: Moment = NOW) -> int:
-    with transaction(outbox.connection):
+    with outbox.transaction():
         return correct_times(outbox, now)
 
 
@@ -100,7 +99,7 @@ def test_all_else_stays_as_it_is(outbox: Outbox, tmp_path: Path) -> None:
 def test_evicted_neighbours_are_corrected_as_the_gap_that_they_are(outbox: Outbox, tmp_path: Path) -> None:
     """A gap has the time of the first event that it stands for."""
     append(outbox, *(early(5) for _ in range(3)))
-    with transaction(outbox.connection):
+    with outbox.transaction():
         assert outbox.make_room() == 3
     assert correct(outbox) == 1
     assert stamps(tmp_path) == [(RIGHT[0], "-")]

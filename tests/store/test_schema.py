@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.store import schema as schemas
-from gateway.store.database import Schema, StoreError, open_reader, open_writer, transaction
+from gateway.store.database import Schema, StoreError, open_reader, open_writer
 from gateway.store.schema import CAPTURE, CAPTURE_STEPS, UPLINK, UPLINK_STEPS
 from tests.store.conftest import opened, tap
 
@@ -71,7 +71,7 @@ def test_rows_survive_the_next_version(tmp_path: Path) -> None:
         database.conn.execute("ALTER TABLE outbox ADD COLUMN colour TEXT")
 
     outbox = opened(tmp_path)
-    with closing(outbox.connection), transaction(outbox.connection):
+    with closing(outbox.connection), outbox.transaction():
         outbox.append([tap()])
     with closing(open_writer(tmp_path, migrating("capture", *CAPTURE_STEPS, next_step))) as connection:
         assert connection.execute("SELECT sequence, colour FROM outbox").fetchall() == [(1, None)]

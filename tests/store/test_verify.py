@@ -8,7 +8,6 @@ import pytest
 
 from gateway.store.backlog import Backlog
 from gateway.store.checksum import checksum
-from gateway.store.database import transaction
 from gateway.store.outbox import Outbox
 from gateway.store.verify import SHOWN, Report, verify
 from tests.store.conftest import opened, tap
@@ -20,7 +19,7 @@ ANNA = "h1.anna"
 @pytest.fixture
 def six(outbox: Outbox) -> Outbox:
     """An outbox with six events that wait, two of them Anna's."""
-    with transaction(outbox.connection):
+    with outbox.transaction():
         outbox.append([tap(ANNA if number in {3, 4} else None) for number in range(1, 7)])
     return outbox
 
@@ -43,10 +42,11 @@ def rewrite(outbox: Outbox, sequence: int, changes: dict[str, str]) -> None:
 
 def test_a_whole_outbox_has_no_problem(six: Outbox, tmp_path: Path) -> None:
     """Withdrawn, evicted, delivered or waiting: each event is in exactly one number."""
-    with transaction(six.connection):
+    with six.transaction():
         six.withdraw([ANNA])
         six.trim(1)
-        six.published = lambda: 4
+    six.published = lambda: 4
+    with six.transaction():
         six.make_room()
         six.append([tap()])
         six.tally({"sightings": 3, "absorbed": 1, "acted_on": 1, "dropped:unknown": 1})
@@ -57,21 +57,21 @@ def test_a_whole_outbox_has_no_problem(six: Outbox, tmp_path: Path) -> None:
 
 def test_a_hole_is_found(six: Outbox, tmp_path: Path) -> None:
     """A number that nothing stands for."""
-    with transaction(six.connection):
+    with six.transaction():
         six.connection.execute("DELETE FROM outbox WHERE sequence IN (3, 4)")
     assert MISSING in looked_through(tmp_path).problems
 
 
 def test_an_event_that_nobody_counted_is_found(six: Outbox, tmp_path: Path) -> None:
     """The balance of the outbox."""
-    with transaction(six.connection):
+    with six.transaction():
         six.tally({"delivered": 1})
     assert looked_through(tmp_path).problems == ["appended 6 is not delivered + withdrawn + evicted + waiting 7"]
 
 
 def test_a_sighting_that_ended_as_nothing_is_found(six: Outbox, tmp_path: Path) -> None:
     """The balance of the sightings."""
-    with transaction(six.connection):
+    with six.transaction():
         six.tally({"sightings": 3, "absorbed": 1, "dropped:unknown": 1})
     assert looked_through(tmp_path).problems == ["sightings 3 is not absorbed + acted on + dropped 2"]
 
@@ -88,7 +88,7 @@ def test_a_row_that_is_not_what_its_place_says_is_found(
     six: Outbox, tmp_path: Path, changes: dict[str, str], problem: str
 ) -> None:
     """No event, another's number, another's session."""
-    with transaction(six.connection):
+    with six.transaction():
         rewrite(six, 2, changes)
     found = looked_through(tmp_path).problems
     assert [each for each in found if each.startswith(problem)], found
@@ -96,14 +96,14 @@ def test_a_row_that_is_not_what_its_place_says_is_found(
 
 def test_what_is_wrong_with_a_row_does_not_repeat_it(six: Outbox, tmp_path: Path) -> None:
     """The report may end up in a log or a ticket."""
-    with transaction(six.connection):
+    with six.transaction():
         rewrite(six, 2, {'"channel":"nfc"': '"channel":"nonsense"'})
     assert "nonsense" not in " ".join(looked_through(tmp_path).problems)
 
 
 def test_the_list_of_problems_is_short(outbox: Outbox, tmp_path: Path) -> None:
     """However much is wrong, a person can read it."""
-    with transaction(outbox.connection):
+    with outbox.transaction():
         outbox.append([tap() for _ in range(200)])
         outbox.connection.execute("DELETE FROM outbox WHERE sequence % 2 = 0")
     assert SHOWN <= len(looked_through(tmp_path).problems) <= SHOWN + 2
@@ -118,7 +118,7 @@ def test_an_outbox_that_is_written_meanwhile_is_in_order(tmp_path: Path) -> None
         outbox = opened(tmp_path)
         with closing(outbox.connection):
             while not stop.is_set():
-                with transaction(outbox.connection):
+                with outbox.transaction():
                     outbox.append([tap()])
                     outbox.trim(outbox.last - 50)
 

@@ -15,7 +15,7 @@ from gateway.core.contract import Topics
 from gateway.core.event import Draft, EventType, GapReason, gap
 from gateway.core.sighting import ClockQuality, Moment
 from gateway.store.backlog import Backlog
-from gateway.store.database import open_writer, transaction
+from gateway.store.database import open_writer
 from gateway.store.outbox import Outbox
 from gateway.store.schema import CAPTURE, UPLINK
 from gateway.uplink.forward import Forwarder
@@ -75,25 +75,26 @@ class CaptureHalf:
     def __init__(self, directory: Path, session: str, clock: Clock) -> None:
         self._clock = clock
         self._outbox = Outbox(open_writer(directory, CAPTURE), TOPICS.source, "boot")
-        with transaction(self._outbox.connection):
+        with self._outbox.transaction():
             self._outbox.open(session, 0)
 
     def append(self, count: int = 1, *, handle: str | None = None, octets: int = 0) -> list[int]:
         """Append events; a gap is the shortest there is, so that is what they are. Returns their sequences."""
         data = gap("trimmed")[:-1] + "," + '"filling":"' + "x" * octets + '"}' if octets else gap("trimmed")
         draft = Draft(EventType.GAP, self._clock.now(), data, handle, PURPOSE if handle else None)
-        with transaction(self._outbox.connection):
+        with self._outbox.transaction():
             last = self._outbox.append([draft] * count)
         return list(range(last - count + 1, last + 1))
 
     def set_aside(self, refused: dict[int, GapReason]) -> None:
         """Turn rows into gaps, as the uplink asked."""
-        with transaction(self._outbox.connection):
+        with self._outbox.transaction():
             self._outbox.set_aside(refused)
 
     def fold(self, first: int, through: int) -> None:
         """Fold neighbours into one gap, as eviction does."""
-        with transaction(self._outbox.connection) as connection:
+        with self._outbox.transaction():
+            connection = self._outbox.connection
             connection.execute("DELETE FROM outbox WHERE sequence > ? AND sequence <= ?", (first, through))
             connection.execute("UPDATE outbox SET fate = 2, through = ? WHERE sequence = ?", (through, first))
 
