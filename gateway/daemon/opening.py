@@ -35,7 +35,7 @@ def open_outbox(settings: Settings, clock: Clock, followed: Followed) -> Outbox:
     connection, kept = _open_file(state, clock.now().wall_ms, followed, thoroughly=suspected)
     outbox = Outbox(connection, settings.gateway.topics.source, boot_id())
     outbox.limit_pages = settings.gateway.limit_mb * 1024 * 1024 // PAGE
-    outbox.published = lambda: followed.progress(outbox.session).published
+    outbox.published = lambda: followed.progress(outbox.session).fixed(outbox.boot)
     outbox.border = lambda: border(state)
     try:
         with outbox.transaction():

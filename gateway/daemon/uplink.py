@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, closing
 from importlib.metadata import version
 from pathlib import Path
 
-from gateway.clock import Clock
+from gateway.clock import Clock, boot_id
 from gateway.config import Settings, password
 from gateway.control import Ringer, bell_path, doorbell
 from gateway.log import log
@@ -56,6 +56,7 @@ async def _uplink(settings: Settings) -> None:
             settings.mqtt.delivery,
             settings.mqtt.batch,
             settings.mqtt.batch_bytes,
+            boot_id(),
         )
         working = Uplink(broker(settings), gateway.topics, forwarder, clock.now, version("touchpoint-gateway"))
         await first_failure(working.run(), _until_damaged(gateway.state))

@@ -1,6 +1,7 @@
 """Opening the SQLite files: durable, private, one writer each, and refused with a reason when they are not ours.
 
-Write-ahead log with `synchronous=FULL`: a commit that returned survives a power cut (with NORMAL it may not).
+Write-ahead log with `synchronous=FULL`: a commit that returned survives a power cut (with NORMAL it may not:
+see `visible`).
 `secure_delete` overwrites what is deleted; `forget_deleted` then empties the log, so that it is in no file.
 """
 
@@ -156,6 +157,20 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+@contextmanager
+def visible(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """One write transaction that other processes see at once, and a power cut may take back: it syncs nothing.
+
+    For what is cheap to find out again. The next durable commit makes it durable too.
+    """
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        with transaction(connection):
+            yield connection
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
 
 
 def forget_deleted(connection: sqlite3.Connection) -> bool:

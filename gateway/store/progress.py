@@ -7,18 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.core.event import GapReason
-from gateway.store.database import CorruptError, StoreError, explain, transaction
+from gateway.store.database import CorruptError, StoreError, explain, transaction, visible
 from gateway.store.reading import Reading, explained
 from gateway.store.recovery import mark
 from gateway.store.schema import UPLINK
 
+_PROGRESS = "SELECT published, delivered, reserved, boot FROM progress WHERE session = ?"
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Of one session: the highest sequence that may have been published, and the highest known to be delivered."""
+    """Of one session: the highest sequence that may have been published, and the highest known to be delivered.
+
+    Both are recorded without a sync, which would cost more than publishing: a power cut may set them back. `reserved`
+    is synced before anything behind it is published, so no more than that was, in the boot of the machine named here.
+    """
 
     published: int = 0
     delivered: int = 0
+    reserved: int = 0
+    boot: str = ""
+
+    def fixed(self, boot: str) -> int:
+        """Return up to where rows may have been published, as it is known in this boot."""
+        return self.published if boot == self.boot else max(self.published, self.reserved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +58,7 @@ def _explained(connection: sqlite3.Connection) -> Iterator[None]:
 def progress(connection: sqlite3.Connection, session: str) -> Progress:
     """Read how far a session has got. Raises StoreError."""
     with _explained(connection):
-        row = connection.execute("SELECT published, delivered FROM progress WHERE session = ?", (session,)).fetchone()
+        row = connection.execute(_PROGRESS, (session,)).fetchone()
     return Progress(*row) if row else Progress()
 
 
@@ -56,12 +68,12 @@ def recorded(connection: sqlite3.Connection, session: str) -> bool:
         return connection.execute("SELECT 1 FROM progress WHERE session = ?", (session,)).fetchone() is not None
 
 
-def record(connection: sqlite3.Connection, session: str, now: Progress) -> None:
+def record(connection: sqlite3.Connection, session: str, now: Progress, *, durable: bool = True) -> None:
     """Write how far a session has got; refusals that are behind it are done with. Raises StoreError."""
-    with _explained(connection), transaction(connection):
+    with _explained(connection), (transaction if durable else visible)(connection):
         connection.execute(
-            "INSERT OR REPLACE INTO progress (session, published, delivered) VALUES (?, ?, ?)",
-            (session, now.published, now.delivered),
+            "INSERT OR REPLACE INTO progress (session, published, delivered, reserved, boot) VALUES (?, ?, ?, ?, ?)",
+            (session, now.published, now.delivered, now.reserved, now.boot),
         )
         connection.execute("DELETE FROM refused WHERE session <> ? OR sequence <= ?", (session, now.delivered))
 

@@ -78,6 +78,12 @@ def _uplink_1(database: "Database") -> None:
     )
 
 
+def _uplink_2(database: "Database") -> None:
+    """Know how far at most was published, though a power cut takes back what was recorded without a sync."""
+    database.conn.execute("ALTER TABLE progress ADD COLUMN reserved INTEGER NOT NULL DEFAULT 0")
+    database.conn.execute("ALTER TABLE progress ADD COLUMN boot TEXT NOT NULL DEFAULT ''")
+
+
 def _migrate(connection: sqlite3.Connection, name: str, steps: Sequence[object]) -> None:
     from sqlite_utils import Database, Migrations  # noqa: PLC0415  # a quarter of the start-up time, rarely needed
 
@@ -88,7 +94,7 @@ def _migrate(connection: sqlite3.Connection, name: str, steps: Sequence[object])
 
 
 CAPTURE_STEPS = (_capture_1, _capture_2)
-UPLINK_STEPS = (_uplink_1,)
+UPLINK_STEPS = (_uplink_1, _uplink_2)
 
 CAPTURE = Schema("capture.db", len(CAPTURE_STEPS), lambda connection: _migrate(connection, "capture", CAPTURE_STEPS))
 UPLINK = Schema("uplink.db", len(UPLINK_STEPS), lambda connection: _migrate(connection, "uplink", UPLINK_STEPS))

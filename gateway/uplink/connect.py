@@ -98,7 +98,7 @@ class Uplink:
 
     async def _listen(self, connection: Connection) -> None:
         while True:
-            message = await connection.received.get()
+            message = await connection.receive()
             if message.topic == self.topics.receipt and not message.retain:
                 self.forwarder.receive_receipt(message.payload)
                 self.forwarder.bell.set()

@@ -34,7 +34,7 @@ POLL_SECONDS = 1.0
 SETTLE_SECONDS = 0.2
 """How long a delivery waits to be recorded together with the next publish."""
 AHEAD = 500
-"""So many waiting rows are recorded as published at once: syncing the disk costs more than publishing a row."""
+"""So many waiting rows are announced at once, and so far ahead is what is announced reserved with a sync."""
 RECEIPT_SECONDS = 30.0
 """How long to wait for a receipt before publishing again; doubled each time, up to ten minutes."""
 RECEIPT_SECONDS_MAX = 600.0
@@ -56,6 +56,8 @@ class Forwarder:
     delivery: Literal["puback", "receipt"] = "puback"
     batch: int = 500
     batch_bytes: int = 65_536
+    boot: str = ""
+    """The id of this boot of the machine."""
     session: str | None = None
     resumed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when another session is taken up while connected."""
@@ -82,12 +84,14 @@ class Forwarder:
         finally:
             with contextlib.suppress(StoreError):  # what ended it is the better reason
                 self._take_back()
+                self._record(durable=True)
 
     def _resume(self) -> None:
         """Take up a session behind what is known to be delivered."""
         self.session = self.backlog.session()
-        self.progress = progress(self.database, self.session) if self.session else Progress()
-        self._recorded = self.progress
+        self._recorded = progress(self.database, self.session) if self.session else Progress()
+        published = min(self._recorded.fixed(self.boot), self.backlog.last())
+        self.progress = replace(self._recorded, published=published, boot=self.boot)
         self._cursor = self.progress.delivered
         self._sent = self.progress.published
         self._expect_receipt()
@@ -198,11 +202,16 @@ class Forwarder:
         decision = decide(self.ledger, handle, purpose, self.now())
         return decision.reason if isinstance(decision, Denied) else None
 
-    def _record(self) -> None:
+    def _record(self, *, durable: bool = False) -> None:
         """Commit how far it got, and tell capture what it can trim. Raises StoreError."""
+        if self.progress.published > self.progress.reserved:
+            self.progress = replace(self.progress, reserved=self.progress.published + AHEAD)
+            durable = True
+        elif durable:
+            self.progress = replace(self.progress, reserved=self.progress.published)
         if self.session is None or self.progress == self._recorded:
             return
-        record(self.database, self.session, self.progress)
+        record(self.database, self.session, self.progress, durable=durable)
         if self.progress.delivered > self._recorded.delivered:
             self.ring()
         self._recorded = self.progress

@@ -10,9 +10,10 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,9 @@ CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
 """A broker that answers pings and yet acknowledges nothing for so long is as good as gone."""
 CLOSE_SECONDS = 0.5
+TICK_SECONDS = 1.0
+INBOX = 1_000
+"""So many messages may wait to be received."""
 LARGEST_PACKET = 268_435_455
 """What MQTT can carry (MQTT 5.0, section 2.1.4)."""
 
@@ -86,46 +90,98 @@ class Broker:
 
 
 class Connection:
-    """A live connection. Made by `connect`."""
+    """A live connection. Made by `connect`.
+
+    The event loop itself reads and writes paho's socket, so that nothing here runs on another thread; and it stops
+    reading while `INBOX` messages wait to be received, so that a flood from the broker stays there.
+    """
 
     def __init__(self, client: Client) -> None:
-        loop = asyncio.get_running_loop()
-        self.received: asyncio.Queue[Message] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
         self.maximum_packet = LARGEST_PACKET
         self._client = client
-        self._accepted: asyncio.Future[None] = loop.create_future()
-        self._lost: asyncio.Future[MqttError] = loop.create_future()
+        self._received: asyncio.Queue[Message] = asyncio.Queue()
+        self._reading = False
+        self._accepted: asyncio.Future[None] = self._loop.create_future()
+        self._lost: asyncio.Future[MqttError] = self._loop.create_future()
         self._acks: dict[int, asyncio.Future[tuple[int, str]]] = {}
-        self._listen(loop.call_soon_threadsafe)
+        self._ticking: asyncio.TimerHandle | None = None
 
-    def _listen(self, hand_over: Callable[..., object]) -> None:
-        """Carry paho's callbacks, which run on its thread, over to the event loop."""
+    def attach(self) -> None:
+        """Take over the socket of a client that has been dialled. Raises MqttError."""
+        self._client.on_connect = lambda _c, _u, _f, code, properties: self._on_connect(
+            code.value, str(code), getattr(properties, "MaximumPacketSize", LARGEST_PACKET)
+        )
+        self._client.on_disconnect = lambda _c, _u, _f, code, _p: self._on_lost(code.value, str(code))
+        self._client.on_publish = lambda _c, _u, mid, code, _p: self._on_ack(mid, [code])
+        self._client.on_subscribe = lambda _c, _u, mid, codes, _p: self._on_ack(mid, codes)
+        self._client.on_message = self._on_message
+        self._client.on_socket_close = lambda _c, _u, wire: self._detach(wire)
+        if self._client.socket() is None:
+            raise MqttError("the connection was lost")
+        self._listen()
+        self._flush()
+        self._tick()
 
-        def post(function: Callable[..., None], *arguments: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has closed; nobody is waiting any more
-                hand_over(function, *arguments)
+    def _listen(self) -> None:
+        if not self._reading and (wire := self._client.socket()) is not None:
+            self._loop.add_reader(wire, self._read)
+            self._reading = True
 
-        def on_connect(_c: Client, _u: object, _f: object, code: ReasonCode, properties: Properties | None) -> None:
-            post(self._on_connect, code.value, str(code), getattr(properties, "MaximumPacketSize", LARGEST_PACKET))
+    def _read(self) -> None:
+        wire = self._client.socket()
+        try:
+            self._client.loop_read()
+            while isinstance(wire, ssl.SSLSocket) and not self._lost.done() and wire.pending():
+                self._client.loop_read()
+        except Exception as error:  # noqa: BLE001  # whatever a broker sends; its text may quote the packet
+            self._break_off(f"the broker sent what cannot be read ({type(error).__name__})")
+        self._flush()
 
-        def on_disconnect(_c: Client, _u: object, _f: object, code: ReasonCode, _p: Properties | None) -> None:
-            post(self._on_lost, code.value, str(code))
+    def _flush(self) -> None:
+        """Write what waits, now or when the socket takes it."""
+        if (wire := self._client.socket()) is None:
+            return
+        if self._client.want_write():
+            self._loop.add_writer(wire, self._write)
+        else:
+            self._loop.remove_writer(wire)
 
-        def on_ack(_c: Client, _u: object, mid: int, code: ReasonCode, _p: Properties | None) -> None:
-            post(self._on_ack, mid, code.value, str(code))
+    def _write(self) -> None:
+        self._client.loop_write()
+        self._flush()
 
-        def on_subscribe(_c: Client, _u: object, mid: int, codes: list[ReasonCode], _p: Properties | None) -> None:
-            worst = max(codes, key=lambda code: code.value)
-            post(self._on_ack, mid, worst.value, str(worst))
+    def _tick(self) -> None:
+        """Let paho send its pings, and notice when none is answered."""
+        self._client.loop_misc()
+        self._flush()
+        if not self._lost.done():
+            self._ticking = self._loop.call_later(TICK_SECONDS, self._tick)
 
-        def on_message(_c: Client, _u: object, message: MQTTMessage) -> None:
-            post(self.received.put_nowait, Message(message.topic, bytes(message.payload), retain=message.retain))
+    def _detach(self, wire: Any) -> None:  # noqa: ANN401  # paho's sockets are of several kinds
+        self._reading = False
+        self._loop.remove_reader(wire)
+        self._loop.remove_writer(wire)
 
-        self._client.on_connect = on_connect
-        self._client.on_disconnect = on_disconnect
-        self._client.on_publish = on_ack
-        self._client.on_subscribe = on_subscribe
-        self._client.on_message = on_message
+    def _break_off(self, why: str) -> None:
+        self._on_lost(0, why)
+        if isinstance(wire := self._client.socket(), socket.socket):
+            self._detach(wire)
+            with contextlib.suppress(OSError):
+                wire.shutdown(socket.SHUT_RDWR)
+
+    def _on_message(self, _client: Client, _user: object, message: MQTTMessage) -> None:
+        self._received.put_nowait(Message(message.topic, bytes(message.payload), retain=message.retain))
+        if self._received.qsize() >= INBOX and (wire := self._client.socket()) is not None:
+            self._loop.remove_reader(wire)
+            self._reading = False
+
+    async def receive(self) -> Message:
+        """Wait for the next message of the subscriptions."""
+        message = await self._received.get()
+        if self._received.qsize() < INBOX // 2:
+            self._listen()
+        return message
 
     def _on_connect(self, code: int, name: str, maximum_packet: int) -> None:
         self.maximum_packet = maximum_packet
@@ -146,10 +202,12 @@ class Connection:
             if not ack.done():
                 ack.set_exception(error)
 
-    def _on_ack(self, mid: int, code: int, name: str) -> None:
+    def _on_ack(self, mid: int, codes: Sequence[ReasonCode]) -> None:
+        """Settle the packet that this answers with the worst of its reason codes."""
         ack = self._acks.pop(mid, None)
         if ack is not None and not ack.done():
-            ack.set_result((code, name))
+            worst = max(codes, key=lambda code: code.value)
+            ack.set_result((worst.value, str(worst)))
 
     async def accepted(self) -> None:
         """Wait for the broker's CONNACK. Raises MqttError."""
@@ -163,8 +221,7 @@ class Connection:
         """Publish with QoS 1 and wait for the PUBACK. Raises MqttError (also when none comes), PublishRefusedError."""
         properties = None
         if message.content_type is not None and self._client.protocol == MQTTProtocolVersion.MQTTv5:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho
-            properties.ContentType = message.content_type
+            properties = _content_type(message.content_type)
         info = self._client.publish(message.topic, message.payload, 1, message.retain, properties)
         code, name = await self._acknowledged(info.mid, info.rc)
         if code >= REFUSED:
@@ -178,7 +235,8 @@ class Connection:
             raise MqttError(f"the broker refused the subscription: {name} (0x{code:02X})")
 
     async def _acknowledged(self, mid: int, result: MQTTErrorCode) -> tuple[int, str]:
-        """Wait for the answer to packet `mid`. Callbacks come through the loop, so never before this registers."""
+        """Wait for the answer to packet `mid`. The loop reads it, so it never comes before this registers."""
+        self._flush()
         if self._lost.done():
             raise self._lost.result()
         if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
@@ -198,18 +256,16 @@ class Connection:
         raise await asyncio.shield(self._lost)
 
     async def close(self) -> None:
-        """Send DISCONNECT, so that the broker does not publish the Will; one that does not take even that is cut off.
-
-        paho's thread would go on until the keep-alive runs out, and `loop_stop` would wait for it.
-        """
+        """Send DISCONNECT, so that the broker does not publish the Will; if it does not take even that, cut it off."""
         try:
             if self._client.disconnect() == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                self._flush()
                 await asyncio.wait([self._lost], timeout=CLOSE_SECONDS)
         finally:
-            if not self._lost.done() and isinstance(wire := self._client.socket(), socket.socket):
-                with contextlib.suppress(OSError):
-                    wire.shutdown(socket.SHUT_RDWR)
-            self._client.loop_stop()
+            if self._ticking is not None:
+                self._ticking.cancel()
+            if not self._lost.done():
+                self._break_off("it was closed")
 
 
 @asynccontextmanager
@@ -225,13 +281,21 @@ async def connect(broker: Broker, will: Message) -> AsyncIterator[Connection]:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await _dial(client, broker)
-                client.loop_start()
+                connection.attach()
                 await connection.accepted()
         except TimeoutError:
             raise MqttError(f"no answer from {broker.host}:{broker.port} within {CONNECT_SECONDS:.0f} s") from None
         yield connection
     finally:
         await connection.close()
+
+
+@lru_cache(maxsize=8)
+def _content_type(media_type: str) -> Properties:
+    """Return the properties that name a media type; paho only reads them."""
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho
+    properties.ContentType = media_type
+    return properties
 
 
 def _client(broker: Broker, will: Message) -> Client:

@@ -33,7 +33,7 @@ async def published(port: int) -> list[Message]:
         await connection.publish(sent)
     async with connect(Broker("127.0.0.1", port, "two"), will) as connection:
         await connection.subscribe("demo/#")
-        return [await connection.received.get()]
+        return [await connection.receive()]
 
 
 @BOTH

@@ -120,3 +120,17 @@ def test_a_file_that_cannot_be_written_is_said_but_a_report_goes_on(uplink: sqli
     report(uplink, "broker", Component(ok=True, reason=None, since_ms=0))
     assert progress(uplink, "s") == Progress(0, 0)
     assert components(uplink) == {}
+
+
+def test_another_boot_believes_what_was_reserved(uplink: sqlite3.Connection) -> None:
+    """A power cut may take back how far was published; no more than what was reserved before it was."""
+    record(uplink, "s", Progress(published=7, delivered=3, reserved=500, boot="this"), durable=False)
+    known = progress(uplink, "s")
+    assert (known.fixed("this"), known.fixed("another")) == (7, 500)
+
+
+def test_what_is_recorded_without_a_sync_is_seen_at_once(uplink: sqlite3.Connection, followed: Followed) -> None:
+    """The other half reads it; and the next record is durable again."""
+    record(uplink, "s", Progress(published=7, delivered=3), durable=False)
+    assert followed.progress("s").published == 7
+    assert uplink.execute("PRAGMA synchronous").fetchone() == (2,)

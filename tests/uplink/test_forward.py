@@ -6,7 +6,7 @@ import json
 import pytest
 
 from gateway.core.sighting import ClockQuality
-from gateway.store.progress import progress
+from gateway.store.progress import Progress, progress, record
 from gateway.uplink import forward
 from gateway.uplink.forward import HEADER, MANY, ONE
 from gateway.uplink.mqtt import MqttError
@@ -312,3 +312,24 @@ async def test_a_gap_that_stands_for_many_counts_for_all_of_them(bench: Bench, f
     async with forwarding(bench, fake):
         await until(lambda: bench.recorded() == (6, 6))
     assert sequences(fake) == [1, 2, 6]
+
+
+async def test_after_a_power_cut_more_counts_as_published(bench: Bench, fake: FakeBroker) -> None:
+    """What was reserved in an earlier boot may be out, as far as there are rows; no receipt for more is believed."""
+    bench.capture.append(4)
+    record(bench.database, "s1", Progress(published=1, delivered=1, reserved=501, boot="before"))
+    fake.puback = lambda _: None
+    async with forwarding(bench, fake):
+        await until(lambda: fake.published)
+        assert bench.forwarder.progress.published == 4
+
+
+async def test_one_event_after_another_costs_no_sync_each(bench: Bench, fake: FakeBroker) -> None:
+    """What is reserved covers the next events: they are announced without a sync, and after a stop nothing is."""
+    async with forwarding(bench, fake):
+        for number in range(1, 4):
+            bench.capture.append(1)
+            bench.forwarder.bell.set()
+            await until(lambda number=number: bench.forwarder.progress.delivered == number)  # type: ignore[misc]
+            assert progress(bench.database, "s1").reserved == 1 + forward.AHEAD
+    assert progress(bench.database, "s1") == Progress(3, 3, reserved=3)

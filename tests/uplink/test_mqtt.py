@@ -49,7 +49,7 @@ async def test_what_is_acknowledged_has_arrived(tmp_path: Path) -> None:
         async with connect(at(broker.port), WILL) as connection:
             await connection.subscribe(EVENT.topic)
             await connection.publish(EVENT)
-            message = await asyncio.wait_for(connection.received.get(), 10)
+            message = await asyncio.wait_for(connection.receive(), 10)
     assert (message.topic, message.payload, message.retain) == (EVENT.topic, EVENT.payload, False)
 
 
@@ -69,7 +69,7 @@ async def test_mqtt_311_works_where_it_must(tmp_path: Path) -> None:
         async with connect(Broker("127.0.0.1", broker.port, "gw-1", protocol="3.1.1"), WILL) as connection:
             await connection.subscribe(EVENT.topic)
             await connection.publish(EVENT)
-            assert (await asyncio.wait_for(connection.received.get(), 10)).payload == EVENT.payload
+            assert (await asyncio.wait_for(connection.receive(), 10)).payload == EVENT.payload
 
 
 async def test_a_refused_port_is_named() -> None:
@@ -265,9 +265,9 @@ async def test_the_will_speaks_for_a_client_that_breaks_off(tmp_path: Path) -> N
                 pass
             async with connect(at(broker.port), Message(WILL.topic, b"broken off", retain=True)) as connection:
                 break_off(connection)
-                message = await asyncio.wait_for(watcher.received.get(), 10)
+                message = await asyncio.wait_for(watcher.receive(), 10)
         async with watching(broker.port, WILL.topic) as late:
-            retained = await asyncio.wait_for(late.received.get(), 10)
+            retained = await asyncio.wait_for(late.receive(), 10)
     assert message.payload == b"broken off"
     assert (retained.payload, retained.retain) == (b"broken off", True)
 
