@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks import drain, footprint, ingest, latency, peers, sightings, storage
 from tests.benchmarks.chart import chart
@@ -32,17 +33,22 @@ def main() -> None:
     """Measure what is asked for, everything by default, and print each row as soon as it is known."""
     asked = _arguments()
     benchmarks = BENCHMARKS | {"drain": partial(drain.rows, large=asked.large)}
-    measured: list[Row] = []
+    measured, notes = list[Row](), dict[str, int]()
     _say(HEADER)
     for row in chain.from_iterable(benchmarks[name]() for name in asked.names or BENCHMARKS):
         measured.append(row)
-        _say(line(row))
-    _say(f"\n{os.cpu_count()} cores; load {', '.join(f'{load:.1f}' for load in os.getloadavg())}")
+        _say(line(row, notes.setdefault(row.note, len(notes) + 1) if row.note else None))
+    _say("\n" + "".join(f"[^{number}]: {note}\n" for note, number in notes.items()))
+    _say(f"{os.cpu_count()} cores; load {', '.join(f'{load:.1f}' for load in os.getloadavg())}")
     if asked.json:
-        text = json.dumps([row.as_json() for row in measured], indent=2, ensure_ascii=False)
-        asked.json.write_text(text + "\n", encoding="utf-8")
+        asked.json.write_text(json.dumps(_as_json(measured), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if asked.svg:
         asked.svg.write_text(chart(measured), encoding="utf-8")
+
+
+def _as_json(measured: list[Row]) -> dict[str, Any]:
+    """Return every row with its spread, and how busy the machine was."""
+    return {"cores": os.cpu_count(), "load": os.getloadavg(), "rows": [row.as_json() for row in measured]}
 
 
 def _say(text: str) -> None:

@@ -4,15 +4,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
 from tests.benchmarks.broker import mosquitto
 from tests.benchmarks.installation import Installation, install, running, wait_for
 from tests.benchmarks.process import children, cpu_seconds, resident
-from tests.benchmarks.row import Row, Target, in_turn
+from tests.benchmarks.row import Row, Target, alone, in_turn, rotated
 from tests.benchmarks.wire import born
 
 TIMES = 5
@@ -33,11 +33,10 @@ def rows() -> Iterator[Row]:
         installed = install(directory, broker.port, readers=2)
         for half, imports in IMPORTS.items():
             yield _memory(installed, half, imports)
-        starts = [_start_to_ready(installed, broker.port) for _ in range(TIMES)]
-        yield Row("start to ready", "", "s", median(starts), target=Target(1, unit="s"))
-        helps = [_help() for _ in range(TIMES)]
-        yield Row("touchpoint --help", "", "s", median(helps), target=Target(0.5, unit="s"))
-        yield Row("idle, both halves, of a core", "", "%", _idle(installed), target=Target(0.5, unit="%"))
+        starts, helps = zip(*rotated((partial(_start_to_ready, installed, broker.port), _help), TIMES), strict=True)
+        yield alone("start to ready", "s", starts, Target(1, unit="s"))
+        yield alone("touchpoint --help", "s", helps, Target(0.5, unit="s"))
+        yield alone("idle, both halves, of a core", "%", [_idle(installed) for _ in range(3)], Target(0.5, unit="%"))
 
 
 def _memory(installed: Installation, half: str, imports: str) -> Row:
@@ -47,7 +46,7 @@ def _memory(installed: Installation, half: str, imports: str) -> Row:
             sleep(SETTLE_SECONDS)
             return resident(process.pid)
 
-    pairs = in_turn(ours, lambda: _imported(imports), 3)
+    pairs = in_turn(ours, lambda: _imported(imports), TIMES)
     return pairs.row(f"memory of {half}", "bare imports of the same modules", "MiB", Target(1.25))
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
@@ -17,13 +18,13 @@ from time import monotonic, monotonic_ns, sleep
 
 from tests.benchmarks.broker import mosquitto
 from tests.benchmarks.installation import CARDS, install, running, wait_for
-from tests.benchmarks.row import Row, Target
+from tests.benchmarks.row import Pairs, Row, Target, rotated
 from tests.benchmarks.wire import Arrivals, arrivals
 
 READERS = 20
 SECONDS = {1: 20, 50: 8, 500: 6, 2_000: 6}
 """How long to feed, by events a second."""
-ROUNDS = 3
+ROUNDS = 5
 WARM_UP = 40
 ARRIVE_SECONDS = 60
 TARGET = Target(2)
@@ -44,20 +45,22 @@ class Pipeline:
 def rows() -> Iterator[Row]:
     """Measure every rate, ours and bare in turn."""
     for rate, seconds in SECONDS.items():
-        rounds = 1 if rate == 1 else ROUNDS
-        measured = [(_measured(gateway, rate, seconds), _measured(bare, rate, seconds)) for _ in range(rounds)]
-        yield _row(f"created → subscriber, {rate:,}/s, p50", [(median(ours), median(bare)) for ours, bare in measured])
-        yield _row(f"created → subscriber, {rate:,}/s, p99", [(_p99(ours), _p99(bare)) for ours, bare in measured])
+        measures = [partial(_measured, start, rate, seconds) for start in (gateway, bare)]
+        rounds = rotated(measures, 1 if rate == 1 else ROUNDS)
+        for name, of in QUANTILES.items():
+            pairs = Pairs(tuple(of(ours) for ours, _ in rounds), tuple(of(bare) for _, bare in rounds))
+            yield pairs.row(f"created → subscriber, {rate:,}/s, {name}", "bare two-process pipeline", "s", TARGET)
 
 
-def _row(what: str, measured: list[tuple[float, float]]) -> Row:
-    ratio = median(ours / bare for ours, bare in measured)
-    ours, bare = (median(values) for values in zip(*measured, strict=True))
-    return Row(what, "bare two-process pipeline", "s", ours, bare, ratio, TARGET)
+def _p50(latencies: Latencies) -> float:
+    return median(latencies)
 
 
 def _p99(latencies: Latencies) -> float:
     return quantiles(latencies, n=100, method="inclusive")[98]
+
+
+QUANTILES = {"p50": _p50, "p99": _p99}
 
 
 def _measured(start: Starting, rate: int, seconds: int) -> Latencies:

@@ -1,9 +1,11 @@
 """A row of the table: ours and what it is held against, both measured, and whether the target is met."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
+
+Outcome = TypeVar("Outcome")
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 HEADER = """| what | ours | beside | baseline | ratio | to reach | |
@@ -28,6 +30,15 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """The least and the greatest that was measured, beside the median that a row reports."""
+
+    ours: tuple[float, float]
+    baseline: tuple[float, float] | None = None
+    ratio: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table. Without a target it is reported only, without a baseline `target` judges ours alone."""
 
@@ -38,6 +49,9 @@ class Row:
     baseline: float | None = None
     ratio: float | None = None
     target: Target | None = None
+    spread: Spread | None = None
+    note: str = ""
+    """What has to be known of the baseline; printed below the table."""
 
     @property
     def met(self) -> bool | None:
@@ -57,25 +71,37 @@ class Pairs:
     ours: tuple[float, ...]
     baseline: tuple[float, ...]
 
-    def row(self, what: str, beside: str, unit: str, target: Target | None = None) -> Row:
+    def row(self, what: str, beside: str, unit: str, target: Target | None = None, note: str = "") -> Row:
         """Return medians, and the median of the ratios of neighbours: what disturbs both cancels out."""
-        ratio = median(ours / bare for ours, bare in zip(self.ours, self.baseline, strict=True))
-        return Row(what, beside, unit, median(self.ours), median(self.baseline), ratio, target)
+        ratios = [ours / bare for ours, bare in zip(self.ours, self.baseline, strict=True)]
+        spread = Spread(_ends(self.ours), _ends(self.baseline), _ends(ratios))
+        return Row(what, beside, unit, median(self.ours), median(self.baseline), median(ratios), target, spread, note)
+
+
+def alone(what: str, unit: str, measured: Sequence[float], target: Target | None = None) -> Row:
+    """Return the row of what is held against nothing."""
+    return Row(what, "", unit, median(measured), target=target, spread=Spread(_ends(measured)))
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    return min(values), max(values)
 
 
 def in_turn(ours: Callable[[], float], baseline: Callable[[], float], times: int) -> Pairs:
     """Measure both, alternately, and who goes first alternates too; once each before that counts."""
     ours()
     baseline()
-    pairs = [_pair(ours, baseline, turn) for turn in range(times)]
-    return Pairs(tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs))
+    return Pairs(*zip(*rotated((ours, baseline), times), strict=True))
 
 
-def _pair(ours: Callable[[], float], baseline: Callable[[], float], turn: int) -> tuple[float, float]:
-    if turn % 2:
-        bare = baseline()
-        return ours(), bare
-    return ours(), baseline()
+def rotated(measures: Sequence[Callable[[], Outcome]], rounds: int) -> list[tuple[Outcome, ...]]:
+    """Measure each once a round, another first each time, and return the rounds in the order of `measures`."""
+    return [_round(measures, turn % len(measures)) for turn in range(rounds)]
+
+
+def _round(measures: Sequence[Callable[[], Outcome]], first: int) -> tuple[Outcome, ...]:
+    outcomes = [measure() for measure in (*measures[first:], *measures[:first])]
+    return tuple(outcomes[len(measures) - first :] + outcomes[: len(measures) - first])
 
 
 def quantity(value: float, unit: str) -> str:
@@ -86,16 +112,16 @@ def quantity(value: float, unit: str) -> str:
     return f"{value / scale:.3g} {prefix}s"
 
 
-def line(row: Row) -> str:
-    """Write a row of the table, as Markdown."""
-    return f"| {' | '.join(_cells(row))} |"
+def line(row: Row, note: int | None = None) -> str:
+    """Write a row of the table, as Markdown; `note` is the number of its footnote."""
+    return f"| {' | '.join(_cells(row, '' if note is None else f'[^{note}]'))} |"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, mark: str) -> tuple[str, ...]:
     return (
         row.what,
         quantity(row.ours, row.unit),
-        row.beside,
+        row.beside + mark,
         "" if row.baseline is None else quantity(row.baseline, row.unit),
         "" if row.ratio is None else f"{row.ratio:.2f} {TIMES}",
         "" if row.target is None else str(row.target),
