@@ -44,7 +44,7 @@ def mosquitto(
         _wait_until_it_listens(port)
         yield RunningBroker(port, process.pid)
     finally:
-        process.kill()
+        process.terminate()  # with persistence it writes its store now
         process.wait()
 
 

@@ -20,6 +20,7 @@ state = "state"
 [mqtt]
 host = "127.0.0.1"
 port = {port}
+batch = {batch}
 
 [pseudonym]
 keys = "./keys.json"
@@ -66,14 +67,14 @@ class Installation:
         return [sys.executable, "-m", "gateway", *arguments, "--config", str(self.configuration)]
 
 
-def install(directory: Path, port: int, readers: int) -> Installation:
+def install(directory: Path, port: int, readers: int, batch: int = 500) -> Installation:
     """Install it; what a person would do, by the same commands."""
     installed = Installation(directory, tuple(directory / f"scanner-{number}" for number in range(readers)))
     installed.state.mkdir()
     for pipe in installed.pipes:
         os.mkfifo(pipe)
     scanners = "".join(READER.format(name=pipe.name) for pipe in installed.pipes)
-    text = CONFIGURATION.format(port=port, members=salon.MEMBERS) + scanners
+    text = CONFIGURATION.format(port=port, batch=batch, members=salon.MEMBERS) + scanners
     installed.configuration.write_text(text, encoding="utf-8")
     keys = directory / "keys.json"
     keys.write_text(salon.RING.to_json(), encoding="utf-8")
@@ -85,10 +86,13 @@ def install(directory: Path, port: int, readers: int) -> Installation:
 
 
 @contextmanager
-def running(*commands: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
+def running(
+    *commands: list[str], directory: Path | None = None, environment: dict[str, str] | None = None
+) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Run processes while the context is open; what they say is not wanted."""
+    silent = subprocess.DEVNULL
     processes = [
-        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for command in commands
+        subprocess.Popen(command, stdout=silent, stderr=silent, cwd=directory, env=environment) for command in commands
     ]
     try:
         yield processes
@@ -96,7 +100,15 @@ def running(*commands: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
         for process in processes:
             process.terminate()
         for process in processes:
-            process.wait(STOP_SECONDS)
+            _wait_or_kill(process)
+
+
+def _wait_or_kill(process: "subprocess.Popen[bytes]") -> None:
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def wait_for(path: Path, seconds: float = 20) -> None:

@@ -1,77 +1,159 @@
-"""The same drain by a peer: mosquitto as a bridge, with what it queued on disk, as others forward from a store.
+"""The same drain by ourselves and by peers, as each is installed: mosquitto as a bridge.
 
-The bridge is given events while the centre is away; then the centre comes, and what is measured is from the first
-event that arrives there to the last. The forwarder drains as many of its own to a broker of the same configuration.
+Everybody has the same events on disk, written by its own code before anything is measured, and starts from a copy of
+those files while the broker they go to is there. The same witness at that broker counts for all: from the message that
+brings the first event to the one that brings the last. So start-up counts for nobody, and what is left to do
+after the last event (acknowledgement, trim) for nobody either.
 """
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import ExitStack
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
-from time import monotonic, sleep
+from time import sleep
 
 from gateway.demo.broker import free_port
-from gateway.uplink.forward import ONE
+from gateway.uplink.forward import MANY, ONE
 from tests.benchmarks.bare import bare_publisher
-from tests.benchmarks.broker import mosquitto
-from tests.benchmarks.drain import BATCHED, ours_per_second, prepare
-from tests.benchmarks.outbox import draft
-from tests.benchmarks.row import Row, Target
+from tests.benchmarks.broker import RunningBroker, mosquitto
+from tests.benchmarks.drain import BATCH, BATCH_BYTES
+from tests.benchmarks.installation import Installation, install, running, wait_for
+from tests.benchmarks.outbox import draft, fill, open_outbox
+from tests.benchmarks.row import Pairs, Row, Target, rotated
 from tests.benchmarks.sightings import written
-from tests.benchmarks.wire import Arrivals, arrivals
+from tests.benchmarks.witness import witness
 
-EVENTS = BATCHED.events
-TIMES = 3
-ARRIVE_SECONDS = 60
-BRIDGE = """connection centre
+EVENTS = 20_000
+ROUNDS = 5
+SECONDS = 120
+DRAIN = "the same drain"
+SETTLE_SECONDS = 1.0
+"""How long the capture half is left alone after its start, before the uplink half is started."""
+BRIDGE = """{saved}
+connection centre
 address 127.0.0.1:{port}
 topic touchpoint/# out 1
 bridge_protocol_version mqttv50
 cleansession false
 restart_timeout 1
-autosave_interval 1
 """
+AT_ONCE = "autosave_on_changes true\nautosave_interval 1"
+SHORT, DEFAULT = "autosave_interval 1", "autosave_interval 1800"
+"""When a mosquitto saves: what came since is lost when it is killed. The last is what it comes with."""
+FEW = 2_000
+"""How many events wait in a bridge that saves at once: each time it writes all that wait."""
+BRIDGED = (
+    "Mosquitto with persistence true, {saved}, unlimited queue, QoS 1, {size}, at most 20 messages unacknowledged (its "
+    "default). It starts from the mosquitto.db that holds the events. {promise}"
+)
+LOST = "What came since its last save is lost when it is killed; ours accepts an event when it is on disk."
+KEPT = f"As with ours, an event that was accepted is on disk. Only {FEW:,} wait: each save writes all that wait."
+ALONE, TOGETHER = "one event a message", f"as many events a message as ours (up to {BATCH_BYTES // 1024} KiB)"
+
+Measure = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A peer, what its row is called, and against which of ours it is held."""
+
+    measure: Measure
+    ours: int
+    what: str
+    beside: str
+    note: str
+    target: Target | None = None
 
 
 def rows() -> Iterator[Row]:
-    """Measure ours and the bridge in turn."""
-    measured = [(_ours(), _bridge()) for _ in range(TIMES)]
-    ratio = median(ours / bridge for ours, bridge in measured)
-    ours, bridge = (median(values) for values in zip(*measured, strict=True))
-    target = Target(3, at_least=True)
-    yield Row("drain, batched", "mosquitto bridge with persistence", "events/s", ours, bridge, ratio, target)
+    """Measure everybody in turn, round after round."""
+    with TemporaryDirectory() as directory:
+        here = Path(directory)
+        ours = (_gateway(here / "batched", BATCH), _gateway(here / "alone", 1))
+        rivals = _bridges(here)
+        for measure in (*ours, *(rival.measure for rival in rivals)):
+            measure()
+        rounds = rotated([*ours, *(rival.measure for rival in rivals)], ROUNDS)
+        columns = list(zip(*rounds, strict=True))
+        for at, rival in enumerate(rivals, len(ours)):
+            pairs = Pairs(columns[rival.ours], columns[at])
+            yield pairs.row(rival.what, rival.beside, "events/s", rival.target, rival.note)
 
 
-def _ours() -> float:
-    with TemporaryDirectory() as directory, mosquitto(Path(directory)) as broker, arrivals(broker.port):
-        backlogs = prepare(Path(directory), EVENTS, broker.port)
-        return asyncio.run(ours_per_second(backlogs, BATCHED))
+def _bridges(here: Path) -> list[Rival]:
+    each, few = _bridge(here / "bridge", EVENTS), _bridge(here / "few", FEW)
+    batched = _bridge(here / "bridge-batched", EVENTS, _together())
+    short = _bridged(SHORT, ALONE, LOST)
+    what, goal = "mosquitto bridge", Target(3, at_least=True)
+    return [
+        Rival(partial(few, AT_ONCE), 0, DRAIN, f"{what}, saved at once", _bridged(AT_ONCE, ALONE, KEPT), goal),
+        Rival(partial(each, SHORT), 0, DRAIN, f"{what}, saved each second", short, goal),
+        Rival(partial(each, DEFAULT), 0, DRAIN, f"{what}, default autosave", _bridged(DEFAULT, ALONE, LOST)),
+        Rival(partial(batched, SHORT), 0, DRAIN, f"{what}, fed with batches", _bridged(SHORT, TOGETHER, LOST)),
+        Rival(partial(each, SHORT), 1, f"{DRAIN}, one event a message", f"{what}, saved each second", short),
+    ]
 
 
-def _bridge() -> float:
+def _bridged(saved: str, size: str, promise: str) -> str:
+    return BRIDGED.format(saved=saved.replace("\n", ", "), size=size, promise=promise)
+
+
+def _together() -> int:
+    """Return how many events share a message of ours."""
+    return min(BATCH, (BATCH_BYTES - 2) // (len(written(draft())) + 1))
+
+
+def _gateway(here: Path, batch: int) -> Measure:
+    """Install ourselves, and store the events."""
+    here.mkdir()
+    port = free_port()
+    installed = install(here, port, readers=1, batch=batch)
+    outbox = open_outbox(installed.state)
+    fill(outbox, EVENTS)
+    outbox.connection.close()
+    installed.state.rename(here / "filled")
+    return partial(_gateway_per_second, installed, port)
+
+
+def _gateway_per_second(installed: Installation, port: int) -> float:
+    shutil.rmtree(installed.state, ignore_errors=True)
+    shutil.copytree(installed.directory / "filled", installed.state)
     with ExitStack() as stack:
-        here = Path(stack.enter_context(TemporaryDirectory()))
-        store, centre, port = here / "store", here / "centre", free_port()
-        event = written(draft()).encode()
-        store.mkdir()
-        centre.mkdir()
-        with mosquitto(centre, port=port), arrivals(port) as arrived:
-            bridge = stack.enter_context(mosquitto(store, BRIDGE.format(port=port), persistent=True))
-            publisher = stack.enter_context(bare_publisher(bridge.port))
-            publisher.publish(event, ONE)
-            _until(arrived, 1)
-        for _ in range(EVENTS):
-            publisher.publish(event, ONE)
-        stack.enter_context(mosquitto(centre, port=port))
-        with arrivals(port) as arrived:
-            _until(arrived, EVENTS)
-            return EVENTS * 1e9 / (arrived.payloads[-1][0] - arrived.payloads[0][0])
+        broker = stack.enter_context(mosquitto(installed.directory, port=port))
+        watching = stack.enter_context(witness(broker.port))
+        stack.enter_context(running(installed.command("capture")))
+        wait_for(installed.state / "capture.bell")
+        sleep(SETTLE_SECONDS)
+        stack.enter_context(running(installed.command("uplink")))
+        watching.wait(EVENTS, SECONDS)
+        return watching.per_second(EVENTS)
 
 
-def _until(arrived: Arrivals, number: int) -> None:
-    deadline = monotonic() + ARRIVE_SECONDS
-    while arrived.count() < number:
-        assert monotonic() < deadline, f"{arrived.count()} of {number} came over the bridge"
-        sleep(0.1)
+def _bridge(here: Path, events: int, together: int = 1) -> Callable[[str], float]:
+    """Give a bridge the events while its centre is away, and stop it; return what measures it by when it saves."""
+    store, port, event = here / "store", free_port(), written(draft())
+    store.mkdir(parents=True)
+    with _store(store, port, SHORT) as broker, bare_publisher(broker.port) as publisher:
+        for done in range(0, events, together):
+            texts = [event] * min(together, events - done)
+            text, kind = (event, ONE) if together == 1 else (f"[{','.join(texts)}]", MANY)
+            publisher.publish(text.encode(), kind)
+    store.rename(here / "filled")
+    return partial(_bridge_per_second, here, port, events)
+
+
+def _store(directory: Path, port: int, saved: str) -> AbstractContextManager[RunningBroker]:
+    return mosquitto(directory, BRIDGE.format(saved=saved, port=port), persistent=True)
+
+
+def _bridge_per_second(here: Path, port: int, events: int, saved: str) -> float:
+    store, centre = here / "store", here / "centre"
+    shutil.rmtree(store, ignore_errors=True)
+    shutil.copytree(here / "filled", store)
+    centre.mkdir(exist_ok=True)
+    with mosquitto(centre, port=port), witness(port) as watching, _store(store, port, saved):
+        watching.wait(events, SECONDS)
+        return watching.per_second(events)
