@@ -1,4 +1,4 @@
-"""The same drain by ourselves and by peers, as each is installed: mosquitto as a bridge.
+"""The same drain by ourselves and by peers, as each is installed: mosquitto as a bridge, and thingsboard-gateway.
 
 Everybody has the same events on disk, written by its own code before anything is measured, and starts from a copy of
 those files while the broker they go to is there. The same witness at that broker counts for all: from the message that
@@ -12,11 +12,13 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from time import sleep
 
 from gateway.demo.broker import free_port
 from gateway.uplink.forward import MANY, ONE
+from tests.benchmarks import thingsboard
 from tests.benchmarks.bare import bare_publisher
 from tests.benchmarks.broker import RunningBroker, mosquitto
 from tests.benchmarks.drain import BATCH, BATCH_BYTES
@@ -52,6 +54,11 @@ BRIDGED = (
 LOST = "What came since its last save is lost when it is killed; ours accepts an event when it is on disk."
 KEPT = f"As with ours, an event that was accepted is on disk. Only {FEW:,} wait: each save writes all that wait."
 ALONE, TOGETHER = "one event a message", f"as many events a message as ours (up to {BATCH_BYTES // 1024} KiB)"
+THINGSBOARD = (
+    f"PyPI thingsboard-gateway {thingsboard.VERSION} as published: its SQLite storage (WAL, synchronous=NORMAL), its "
+    "sample configuration otherwise, QoS 1, one device, {read_at_once} records a read. Mosquitto stands in for the "
+    "platform; getSessionLimits is answered with ThingsBoard's defaults (64 KiB a message, no rate limits)."
+)
 
 Measure = Callable[[], float]
 
@@ -73,7 +80,7 @@ def rows() -> Iterator[Row]:
     with TemporaryDirectory() as directory:
         here = Path(directory)
         ours = (_gateway(here / "batched", BATCH), _gateway(here / "alone", 1))
-        rivals = _bridges(here)
+        rivals, missing = _rivals(here)
         for measure in (*ours, *(rival.measure for rival in rivals)):
             measure()
         rounds = rotated([*ours, *(rival.measure for rival in rivals)], ROUNDS)
@@ -81,6 +88,21 @@ def rows() -> Iterator[Row]:
         for at, rival in enumerate(rivals, len(ours)):
             pairs = Pairs(columns[rival.ours], columns[at])
             yield pairs.row(rival.what, rival.beside, "events/s", rival.target, rival.note)
+        for why in missing:
+            yield Row(DRAIN, "thingsboard-gateway: not measured", "events/s", median(columns[0]), note=why)
+
+
+def _rivals(here: Path) -> tuple[list[Rival], list[str]]:
+    """Prepare the peers; return too why one is missing."""
+    bridges = _bridges(here)
+    try:
+        installed = thingsboard.environment()
+    except thingsboard.MissingError as error:
+        return bridges, [f"thingsboard-gateway {thingsboard.VERSION} could not be installed: {error}"]
+    thingsboard.fill(installed, here / "filled", EVENTS)
+    measure = partial(thingsboard.events_per_second, installed, here, EVENTS)
+    note = THINGSBOARD.format(read_at_once=thingsboard.READ_AT_ONCE)
+    return [*bridges, Rival(measure, 0, DRAIN, "thingsboard-gateway", note, Target(20, at_least=True))], []
 
 
 def _bridges(here: Path) -> list[Rival]:
