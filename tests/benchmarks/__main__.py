@@ -1,6 +1,6 @@
 """`make bench`: each part of the path beside its limit or a peer, measured in the same run.
 
-    python -m tests.benchmarks [NAME ...] [--json FILE] [--svg FILE] [--large]
+    python -m tests.benchmarks [NAME ...] [--json FILE] [--svg FILE] [--large] [--directory DIR]
 
 Absolutes depend on the machine and on what else it does; ratios much less. Nothing here is part of `make test`.
 """
@@ -8,10 +8,12 @@ Absolutes depend on the machine and on what else it does; ratios much less. Noth
 import argparse
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from tests.benchmarks import drain, footprint, ingest, latency, peers, sightings, storage
@@ -32,7 +34,7 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
 def main() -> None:
     """Measure what is asked for, everything by default, and print each row as soon as it is known."""
     asked = _arguments()
-    benchmarks = BENCHMARKS | {"drain": partial(drain.rows, large=asked.large)}
+    benchmarks = BENCHMARKS | {"drain": partial(drain.rows, asked.directory, large=asked.large)}
     measured, notes = list[Row](), dict[str, int]()
     _say(HEADER)
     for row in chain.from_iterable(benchmarks[name]() for name in asked.names or BENCHMARKS):
@@ -60,11 +62,25 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these, of {', '.join(BENCHMARKS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the rows that have a target")
-    parser.add_argument("--large", action="store_true", help="drain from a backlog of ten million too (15 GB of disk)")
+    parser.add_argument("--large", action="store_true", help=f"drain from a backlog of {drain.LARGE:,} too")
+    parser.add_argument("--directory", type=Path, metavar="DIR", help="where backlogs are kept meanwhile")
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(BENCHMARKS):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    if asked.large and (lacking := _lacking_room(asked.directory or Path(gettempdir()))):
+        parser.error(lacking)
     return asked
+
+
+def _lacking_room(directory: Path) -> str | None:
+    """Say what stands against a large backlog in a directory."""
+    if not directory.is_dir():
+        return f"{directory} is no directory"
+    free, needed = shutil.disk_usage(directory).free, drain.room_for_large()
+    if free >= needed:
+        return None
+    gigabytes = f"{needed / 1e9:.1f} GB, and {directory} has {free / 1e9:.1f} GB"
+    return f"--large takes {gigabytes} free; name a directory with more: --directory DIR"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ of the backlog, which is filled up again before each measurement, and those take
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,7 @@ from gateway.uplink.mqtt import Broker, Message, connect
 from tests.benchmarks.bare import BarePublisher, bare_publisher
 from tests.benchmarks.broker import mosquitto
 from tests.benchmarks.outbox import fill, open_outbox
-from tests.benchmarks.row import Pairs, Row, Target, in_turn
+from tests.benchmarks.row import Pairs, Row, Target, in_turn, rotated
 
 BATCH, BATCH_BYTES = 500, 65_536
 PATIENCE_SECONDS = 1.0
@@ -36,6 +36,7 @@ PATIENCE_SECONDS = 1.0
 TIMES = 5
 SIZES = (10_000, 100_000, 1_000_000)
 LARGE = 10_000_000
+"""How many events wait on request: years of a boutique."""
 _NEXT = "SELECT sequence, event FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT ?"
 
 
@@ -47,7 +48,8 @@ class Portion:
     batch: int
 
 
-BATCHED, ALONE = Portion(10_000, BATCH), Portion(1_000, 1)
+BATCHED, HALF, ALONE = Portion(10_000, BATCH), Portion(5_000, BATCH), Portion(1_000, 1)
+"""`HALF` of the smallest backlog: so each of them goes on while the last of a portion is trimmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +57,38 @@ class Backlogs:
     """Two copies of the same backlog, the broker that both are sent to, and how many events wait at the start."""
 
     ours: Path
-    bare: Path
+    bare: Path | None
+    """None where only ours is measured."""
     port: int
     size: int
 
 
-def rows(*, large: bool = False) -> Iterator[Row]:
-    """Measure batches at each size, how the cost grows, and one event a message."""
+def rows(directory: Path | None = None, *, large: bool = False) -> Iterator[Row]:
+    """Measure batches at each size, one event a message, and how the cost grows with the size."""
     with ExitStack() as stack:
-        here = Path(stack.enter_context(TemporaryDirectory()))
+        here = Path(stack.enter_context(TemporaryDirectory(dir=directory)))
         broker = stack.enter_context(mosquitto(here))
         publisher = stack.enter_context(bare_publisher(broker.port))
-        small, *bigger = [prepare(here / f"{size}", size, broker.port) for size in sizes(large=large)]
-        for backlogs in (small, *bigger):
+        sizes = [prepare(here / f"{size}", size, broker.port) for size in SIZES]
+        for backlogs in sizes:
             pairs = _measured(backlogs, BATCHED, publisher)
             what, beside = f"drain, batched, of {backlogs.size:,}", "bare SQLite read, paho, trim; same batches"
             yield pairs.row(what, beside, "events/s", Target(0.6, at_least=True))
-        yield _growth(small, bigger[-1])
-        pairs = _measured(small, ALONE, publisher)
+        pairs = _measured(sizes[0], ALONE, publisher)
         yield pairs.row("drain, one by one", "bare paho loop, same window", "events/s", Target(0.7, at_least=True))
+        if large:
+            sizes.append(Backlogs(here / f"{LARGE}", None, broker.port, LARGE))
+        yield from _growth(sizes)
 
 
-def sizes(*, large: bool) -> tuple[int, ...]:
-    """Return how many events wait, the smallest first."""
-    return (*SIZES, LARGE) if large else SIZES
+def room_for_large() -> int:
+    """Return how many octets a large backlog takes, by those of a small one, and a tenth more."""
+    number = SIZES[0]
+    with TemporaryDirectory() as directory:
+        fill_up(Path(directory), number)
+        octets = sum(file.stat().st_size for file in Path(directory).iterdir())
+    others = 2 * sum(SIZES)
+    return (LARGE + others) * octets * 11 // (number * 10)
 
 
 def _measured(backlogs: Backlogs, portion: Portion, publisher: BarePublisher) -> Pairs:
@@ -89,27 +99,32 @@ def _measured(backlogs: Backlogs, portion: Portion, publisher: BarePublisher) ->
     )
 
 
-def _growth(small: Backlogs, big: Backlogs) -> Row:
-    """Hold our own cost in a big backlog against that in a small one, in turn."""
+def _growth(sizes: Sequence[Backlogs]) -> Iterator[Row]:
+    """Hold what an event costs in each bigger backlog against what it costs in the smallest, in turn."""
+    costs = [partial(_cost, backlogs) for backlogs in sizes]
+    for cost in costs:
+        cost()
+    small, *bigger = zip(*rotated(costs, TIMES), strict=True)
+    for backlogs, measured in zip(sizes[1:], bigger, strict=True):
+        what, beside = f"an event in a backlog of {backlogs.size:,}", f"in one of {sizes[0].size:,}"
+        yield Pairs(measured, small).row(what, beside, "s", Target(1.3))
 
-    def cost(backlogs: Backlogs) -> float:
-        return 1 / asyncio.run(ours_per_second(backlogs, BATCHED))
 
-    pairs = in_turn(lambda: cost(big), lambda: cost(small), TIMES)
-    return pairs.row(f"an event in a backlog of {big.size:,}", f"in one of {small.size:,}", "s", Target(1.3))
+def _cost(backlogs: Backlogs) -> float:
+    return 1 / asyncio.run(ours_per_second(backlogs, HALF))
 
 
 def prepare(here: Path, size: int, port: int) -> Backlogs:
     """Write the backlog twice."""
-    backlogs = Backlogs(here / "ours", here / "bare", port, size)
-    backlogs.ours.mkdir(parents=True)
-    fill_up(backlogs.ours, size)
-    shutil.copytree(backlogs.ours, backlogs.bare)
-    return backlogs
+    ours, bare = here / "ours", here / "bare"
+    fill_up(ours, size)
+    shutil.copytree(ours, bare)
+    return Backlogs(ours, bare, port, size)
 
 
 def fill_up(directory: Path, size: int) -> int:
     """Append until so many events wait, and return the sequence before the first of them."""
+    directory.mkdir(parents=True, exist_ok=True)
     outbox = open_outbox(directory)
     with closing(outbox.connection):
         (first,) = outbox.connection.execute("SELECT min(sequence) FROM outbox").fetchone()
@@ -171,6 +186,7 @@ async def _trim(forwarder: Forwarder, rung: asyncio.Event, writer: Writer) -> No
 
 def bare_per_second(backlogs: Backlogs, portion: Portion, publisher: BarePublisher) -> float:
     """Send a portion: read, publish, wait for the PUBACK, trim. One by one: only publish and wait."""
+    assert backlogs.bare is not None, "there is no copy for the bare loop"
     before = fill_up(backlogs.bare, backlogs.size)
     with closing(open_writer(backlogs.bare, CAPTURE)) as connection:
         if portion.batch == 1:
