@@ -57,6 +57,7 @@ class Capture:
     _to_correct: bool = True
     """Rows of this boot may have been stamped before the clock was synced."""
     _last_failure: str = ""
+    _ringing: bool = False
     _borrowed: dict[str, asyncio.Future[Sighting]] = field(default_factory=dict, repr=False)
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNCOMMITTED))
@@ -147,6 +148,16 @@ class Capture:
         except Exception:  # when cancelled, the writer has it all the same
             self._unsaved.update(counts)
             raise
+        self._ring_soon()
+
+    def _ring_soon(self) -> None:
+        """Ring once for everything that the same commit has brought."""
+        if not self._ringing:
+            self._ringing = True
+            asyncio.get_running_loop().call_soon(self._ring_now)
+
+    def _ring_now(self) -> None:
+        self._ringing = False
         self.ring()
 
     def count(self, outcome: Outcome, number: int = 1) -> None:

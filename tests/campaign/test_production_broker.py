@@ -100,6 +100,8 @@ async def test_a_gateway_speaks_for_nobody_else(broker: ProductionBroker, topic:
         async with connected(broker, "gw-1") as gateway:
             with pytest.raises(PublishRefusedError) as refused:
                 await gateway.publish(Message(f"touchpoint/v1/{topic}", b"forged"))
+        async with connected(broker, "gw-1") as gateway:
+            await gateway.publish(Message(f"{TOPIC}/gw-1/event", b"last"))
         assert refused.value.code == NOT_AUTHORIZED
         await centre.publish(Message(f"{TOPIC}/gw-2/command", b"last"))
         assert await heard(other, b"last") == [b"last"]
