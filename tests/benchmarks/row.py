@@ -123,7 +123,7 @@ def _cells(row: Row, mark: str) -> tuple[str, ...]:
         quantity(row.ours, row.unit),
         row.beside + mark,
         "" if row.baseline is None else quantity(row.baseline, row.unit),
-        "" if row.ratio is None else f"{row.ratio:.2f} {TIMES}",
+        "" if row.ratio is None else f"{row.ratio:{'.2f' if row.ratio >= 0.1 else '.2g'}} {TIMES}",
         "" if row.target is None else str(row.target),
         {True: "met", False: "MISSED", None: ""}[row.met],
     )
