@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
-from tests.benchmarks import drain, footprint, ingest, latency, peers, sightings, storage
+from tests.benchmarks import checksums, drain, footprint, ingest, latency, month, peers, sightings, storage
 from tests.benchmarks.chart import chart
 from tests.benchmarks.row import HEADER, Row, line
 
@@ -24,24 +24,29 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "sightings": sightings.rows,
     "ingest": ingest.rows,
     "drain": drain.rows,
+    "checksums": checksums.rows,
     "peers": peers.rows,
     "latency": latency.rows,
     "footprint": footprint.rows,
     "storage": storage.rows,
+    "month": month.rows,
 }
 
 
 def main() -> None:
     """Measure what is asked for, everything by default, and print each row as soon as it is known."""
     asked = _arguments()
-    benchmarks = BENCHMARKS | {"drain": partial(drain.rows, asked.directory, large=asked.large)}
+    benchmarks = BENCHMARKS | {
+        "drain": partial(drain.rows, asked.directory, large=asked.large),
+        "month": partial(month.rows, asked.directory, large=asked.large),
+    }
     measured, notes = list[Row](), dict[str, int]()
     _say(HEADER)
     for row in chain.from_iterable(benchmarks[name]() for name in asked.names or BENCHMARKS):
         measured.append(row)
         _say(line(row, notes.setdefault(row.note, len(notes) + 1) if row.note else None))
-    _say("\n" + "".join(f"[^{number}]: {note}\n" for note, number in notes.items()))
-    _say(f"{os.cpu_count()} cores; load {', '.join(f'{load:.1f}' for load in os.getloadavg())}")
+    footnotes = "".join(f"[^{number}]: {note}\n\n" for note, number in notes.items())
+    _say(f"\n{footnotes}{os.cpu_count()} cores; load {', '.join(f'{load:.1f}' for load in os.getloadavg())}")
     if asked.json:
         asked.json.write_text(json.dumps(_as_json(measured), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if asked.svg:
@@ -62,7 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these, of {', '.join(BENCHMARKS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the rows that have a target")
-    parser.add_argument("--large", action="store_true", help=f"drain from a backlog of {drain.LARGE:,} too")
+    parser.add_argument("--large", action="store_true", help=f"a backlog of {drain.LARGE:,}, an offline month")
     parser.add_argument("--directory", type=Path, metavar="DIR", help="where backlogs are kept meanwhile")
     asked = parser.parse_args()
     if unknown := set(asked.names) - set(BENCHMARKS):

@@ -16,6 +16,7 @@ tenant = "acme"
 site = "zrh-1"
 id = "gw-1"
 state = "state"
+limit_mb = {limit_mb}
 
 [mqtt]
 host = "127.0.0.1"
@@ -67,14 +68,15 @@ class Installation:
         return [sys.executable, "-m", "gateway", *arguments, "--config", str(self.configuration)]
 
 
-def install(directory: Path, port: int, readers: int, batch: int = 500) -> Installation:
+def install(directory: Path, port: int, readers: int, *, batch: int = 500, limit_mb: int = 512) -> Installation:
     """Install it; what a person would do, by the same commands."""
     installed = Installation(directory, tuple(directory / f"scanner-{number}" for number in range(readers)))
     installed.state.mkdir()
     for pipe in installed.pipes:
         os.mkfifo(pipe)
     scanners = "".join(READER.format(name=pipe.name) for pipe in installed.pipes)
-    text = CONFIGURATION.format(port=port, batch=batch, members=salon.MEMBERS) + scanners
+    settings = {"port": port, "batch": batch, "limit_mb": limit_mb, "members": salon.MEMBERS}
+    text = CONFIGURATION.format(**settings) + scanners
     installed.configuration.write_text(text, encoding="utf-8")
     keys = directory / "keys.json"
     keys.write_text(salon.RING.to_json(), encoding="utf-8")

@@ -16,6 +16,11 @@ def resident(pid: int) -> float:
     return _field(f"/proc/{pid}/status", "VmRSS") / 1024
 
 
+def descriptors(pid: int) -> int:
+    """Return how many files, sockets and pipes it has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
 def written(pid: int) -> float:
     """Return the octets that it caused to be written to storage."""
     return _field(f"/proc/{pid}/io", "write_bytes")
