@@ -1,5 +1,6 @@
 """The figures as a picture (SVG): how much of what is allowed each row uses, with its absolutes beside it."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from html import escape
 
@@ -14,6 +15,7 @@ MET, MISSED = "#2a7f62", "#c0392b"
 def chart(rows: Sequence[Row]) -> str:
     """Draw the rows that have a target."""
     judged = [row for row in rows if row.met is not None]
+    names = Counter(row.what for row in judged)
     height = TOP + ROW * len(judged) + 16
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
@@ -21,19 +23,20 @@ def chart(rows: Sequence[Row]) -> str:
         "<title>How much of what is allowed the gateway uses</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         f'<text x="{LEFT}" y="20">share of what is allowed: shorter is better, the line is the target</text>',
-        *(line for at, row in enumerate(judged) for line in _bar(row, TOP + ROW * at)),
+        *(line for at, row in enumerate(judged) for line in _bar(row, TOP + ROW * at, full=names[row.what] > 1)),
         f'<line x1="{LEFT + SCALE}" x2="{LEFT + SCALE}" y1="{TOP - 20}" y2="{height - 8}" stroke="black"/>',
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _bar(row: Row, top: int) -> Iterator[str]:
+def _bar(row: Row, top: int, *, full: bool) -> Iterator[str]:
+    name = f"{row.what}: {row.beside}" if full else row.what
     length = SCALE * min(share(row), LONGEST)
-    baseline = "" if row.baseline is None else f" · bare {quantity(row.baseline, row.unit)}"
+    baseline = "" if row.baseline is None else f" · beside {quantity(row.baseline, row.unit)}"
     figures = f"{quantity(row.ours, row.unit)}{baseline} · to reach {row.target}"
     colour = MET if row.met else MISSED
-    yield f'<text x="{LEFT - 8}" y="{top + 4}" text-anchor="end">{escape(row.what)}</text>'
+    yield f'<text x="{LEFT - 8}" y="{top + 4}" text-anchor="end">{escape(name)}</text>'
     yield f'<rect x="{LEFT}" y="{top - 8}" width="{length:.0f}" height="16" fill="{colour}"/>'
     yield f'<text x="{LEFT + max(length, SCALE) + 8:.0f}" y="{top + 4}" fill="#444">{escape(figures)}</text>'
 

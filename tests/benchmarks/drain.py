@@ -33,7 +33,7 @@ from tests.benchmarks.row import Pairs, Row, Target, in_turn, rotated
 BATCH, BATCH_BYTES = 500, 65_536
 PATIENCE_SECONDS = 1.0
 """How long a trim waits for company, as in `gateway.capture`."""
-TIMES = 5
+TIMES = 7
 SIZES = (10_000, 100_000, 1_000_000)
 LARGE = 10_000_000
 """How many events wait on request: years of a boutique."""

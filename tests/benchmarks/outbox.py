@@ -18,8 +18,8 @@ from tests.core import salon
 PEOPLE = 100
 """Customers whose events wait."""
 AT_ONCE = 10_000
-COLUMNS = "sequence, retention, handle, purpose, boot, boot_ns, wall_ms, quality, event"
-INSERT = f"INSERT INTO outbox ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # ours
+COLUMNS = "sequence, retention, handle, purpose, boot, boot_ns, wall_ms, quality, event, crc"
+INSERT = f"INSERT INTO outbox ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # ours
 
 Columns = tuple[object, ...]
 

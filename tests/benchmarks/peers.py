@@ -52,7 +52,10 @@ BRIDGED = (
     "default). It starts from the mosquitto.db that holds the events. {promise}"
 )
 LOST = "What came since its last save is lost when it is killed; ours accepts an event when it is on disk."
-KEPT = f"As with ours, an event that was accepted is on disk. Only {FEW:,} wait: each save writes all that wait."
+KEPT = (
+    "Saving after each message comes nearest to ours, which accepts an event when it is on disk. "
+    f"Only {FEW:,} wait, since each save writes all that wait."
+)
 ALONE, TOGETHER = "one event a message", f"as many events a message as ours (up to {BATCH_BYTES // 1024} KiB)"
 THINGSBOARD = (
     f"PyPI thingsboard-gateway {thingsboard.VERSION} as published: its SQLite storage (WAL, synchronous=NORMAL), its "
