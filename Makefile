@@ -14,9 +14,9 @@ test: $(STAMP) tests/asyncapi/node_modules lint  ## everything that CI checks
 	tests/needs mosquitto gcc fuse3
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none  # once more, alone: two busy cores upset clocks
 
-bench: $(STAMP)  ## each part beside its limit or a peer, measured side by side (about ten minutes); no part of `test`
+bench: $(STAMP)  ## each part beside its limit or a peer, side by side (a quarter of an hour): make bench [BENCH="peers --large --json FILE"]
 	tests/needs mosquitto
-	$(BIN)/python -m tests.benchmarks --svg tests/benchmarks/figures.svg
+	$(BIN)/python -m tests.benchmarks $(or $(BENCH),--svg tests/benchmarks/figures.svg)
 
 SEEDS ?= 0-9
 campaign: $(STAMP)  ## faults by the hundred: make campaign SEEDS=0-99 [KIND="both broker"]; goes on where it was stopped

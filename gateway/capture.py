@@ -15,6 +15,7 @@ from functools import partial
 from gateway.clock import Clock
 from gateway.control import RequestError
 from gateway.core.event import Draft, Retention, retention
+from gateway.core.jws import Signer
 from gateway.core.path import Fate, Outcome, Path
 from gateway.core.sighting import ClockQuality, Sighting
 from gateway.log import log
@@ -49,6 +50,8 @@ class Capture:
     bell: asyncio.Event
     ring: Callable[[], None]
     ballast: Ballast
+    signer: Signer
+    """Signs what is said in this store."""
     readers: dict[str, SourceStatus] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     """Since this process started: sightings, absorbed, acted_on, `dropped:{reason}`."""

@@ -5,6 +5,7 @@ not (`gateway.daemon.ask_desk`): the same code answers either way.
 """
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from gateway.control import Answer, Handler, RequestError, Tell
 from gateway.core import decode
 from gateway.core.consent import VALID, ConsentState
 from gateway.core.downlink import ConsentRecord
+from gateway.core.jws import SignatureError, Use
 from gateway.core.registry import Bearer, Registry, Touchpoint
 from gateway.core.sighting import Advertisement, Identifier, Scan, Sighting, Tag
 from gateway.store import ledger, touchpoints
@@ -78,9 +80,9 @@ class Desk:
         expires_ms = now_ms + int(request.get("days") or consent.days) * DAY_MS
 
         def job(outbox: Outbox) -> ConsentRecord:
-            before = _valid(ledger.records_of(outbox.connection, handle), purposes)
+            before = _valid(self._records(outbox, handle), purposes)
             record = self._granted(before, handle, purposes, now_ms, expires_ms, request)
-            ledger.put(outbox.connection, record, since_ms=now_ms, expires_ms=expires_ms)
+            self._put(outbox, record)
             return record
 
         return _shown(await self.capture.writer.commit(job))
@@ -111,7 +113,7 @@ class Desk:
             source="store",
             state="renewed" if before else "given",
             revision=before.revision + 1 if before else 1,
-            issuer_kid=f"{gateway.tenant}.{gateway.site}.{gateway.id}",
+            issuer_kid=self.capture.signer.kid,
             tenant=gateway.tenant,
             site=gateway.site,
         )
@@ -122,10 +124,10 @@ class Desk:
         now_ms = self.capture.clock.now().wall_ms
 
         def tombstones(outbox: Outbox) -> list[ConsentRecord]:
-            records = [r for r in ledger.records_of(outbox.connection, handle) if ConsentState(r.state) in VALID]
+            records = [r for r in self._records(outbox, handle) if ConsentState(r.state) in VALID]
             gone = [_withdrawn(record, now_ms) for record in records]
             for record in gone:
-                ledger.put(outbox.connection, record, since_ms=now_ms, expires_ms=None)
+                self._put(outbox, record)
             return gone
 
         gone = await self.capture.writer.commit(tombstones)
@@ -135,8 +137,19 @@ class Desk:
     async def consent_show(self, request: Mapping[str, Any], tell: Tell) -> Answer:
         """Show what is recorded for whoever presents a token."""
         handle = await self._handle(request, tell)
-        records = await self.capture.writer.commit(lambda outbox: ledger.records_of(outbox.connection, handle))
+        records = await self.capture.writer.commit(lambda outbox: self._records(outbox, handle))
         return {"records": [_shown(record) for record in records]}
+
+    def _records(self, outbox: Outbox, handle: str) -> list[ConsentRecord]:
+        """Return what was said in this store about a handle, oldest first; what we did not sign counts for nothing."""
+        own, known = self.capture.signer.believed(Use.CONSENT), []
+        for signed in ledger.signed_records(outbox.connection, handle):
+            with contextlib.suppress(SignatureError):
+                known.append(ConsentRecord.model_validate_json(own.verify(signed, Use.CONSENT)[1]))
+        return known
+
+    def _put(self, outbox: Outbox, record: ConsentRecord) -> None:
+        ledger.put(outbox.connection, record, self.capture.signer.sign(record.model_dump_json().encode()))
 
     async def _handle(self, request: Mapping[str, Any], tell: Tell) -> str:
         """Wait for a customer's token and return its handle; the token itself goes no further."""

@@ -8,8 +8,12 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from gateway.config import ConfigError, Problem, Settings
+from gateway.config.secret import secret_path
 from gateway.core.pseudonym import KeyRing
+from gateway.store.device import leave_public
 
 ROOT_OCTETS = 32
 _QUARTER = re.compile(r"(2[0-9]{3})Q([1-4])")
@@ -81,6 +85,25 @@ def write_secret(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             path.unlink()
         raise KeyFileError(f"cannot write {path}: {_why(error)}") from None
+
+
+def device_key(settings: Settings) -> Ed25519PrivateKey:
+    """Read the key that signs this gateway's consents, and leave its public half for the uplink to read.
+
+    The first start makes it, unless the configuration names another. Raises ConfigError.
+    """
+    state, named = settings.gateway.state, settings.consent.device_key
+    path = state / "device.key" if named is None else secret_path(named) or Path(named)
+    try:
+        if named is None and not path.exists():
+            write_secret(path, new_root())
+        key = Ed25519PrivateKey.from_private_bytes(read_root(path))
+        leave_public(state, key.public_key())
+    except (KeyFileError, OSError) as error:
+        raise ConfigError(
+            [Problem(str(path), None, "consent.device_key", str(error), "make one: touchpoint keys new FILE")]
+        ) from None
+    return key
 
 
 def quarter(epoch: str) -> tuple[str, int, int]:

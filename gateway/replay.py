@@ -17,11 +17,11 @@ from gateway.core.path import Fate, Outcome
 from gateway.core.path import Path as SightingPath
 from gateway.core.sighting import Moment, Sighting
 from gateway.daemon.capture import registry, sighting_path
+from gateway.daemon.trust import ledger as ledger_of
 from gateway.keys import key_ring
 from gateway.sources.recording import Recorded, parse
 from gateway.store.backlog import Backlog
 from gateway.store.database import StoreError, only_one, open_writer, transaction
-from gateway.store.ledger import StoreLedger
 from gateway.store.outbox import Outbox
 from gateway.store.schema import CAPTURE
 from gateway.store.touchpoints import load
@@ -45,7 +45,7 @@ class Replay:
 
     def run(self) -> Counter[str]:
         """Play the recording and return what became of its sightings. Raises StoreError, ConfigError, OSError."""
-        ledger = StoreLedger(self.settings.gateway.state)
+        ledger = ledger_of(self.settings)
         ring = key_ring(self.settings)
         with closing(Backlog(self.settings.gateway.state)) as live, closing(ledger), only_one(self.state, "capture"):
             connection = live.connection()

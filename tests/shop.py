@@ -20,6 +20,7 @@ from gateway.store.schema import UPLINK
 from gateway.store.verify import Report, verify
 from gateway.store.writer import Writer
 from tests.core import salon
+from tests.simulators.centre_keys import GATEWAY
 from tests.store.conftest import opened
 
 SECONDS = 10.0
@@ -85,6 +86,7 @@ class Shop:
                     asyncio.Event(),
                     lambda: self.rings.append(None),
                     Ballast(self.directory / "ballast", 4096),
+                    GATEWAY,
                 )
                 yield self.capture
 

@@ -19,11 +19,11 @@ from gateway.core.path import Fate
 from gateway.core.pseudonym import derive
 from gateway.core.sighting import Identifier, Scan, Sighting, Tag
 from gateway.daemon.capture import desk, open_capture
+from gateway.daemon.trust import ledger as ledger_of
 from gateway.daemon.uplink import open_progress
 from gateway.desk import Desk
 from gateway.sources.source import SourceStatus
 from gateway.store.backlog import Backlog
-from gateway.store.ledger import StoreLedger
 from gateway.store.progress import Progress, record
 from gateway.store.touchpoints import load as load_touchpoints
 from tests.shop import until
@@ -179,7 +179,7 @@ async def test_consent_lasts_as_long_as_was_said(open_desk: Desk) -> None:
     given, until_ = (datetime.fromisoformat(record[name]) for name in ("granted_at", "expires_at"))
     assert until_ - given == timedelta(days=1)
     assert await subject_now(open_desk) is not None
-    with closing(StoreLedger(open_desk.settings.gateway.state)) as ledger:
+    with closing(ledger_of(open_desk.settings)) as ledger:
         (consent,) = ledger.records(handle(open_desk))
     assert (consent.since_ms, consent.expires_ms) == (given.timestamp() * 1000, until_.timestamp() * 1000)
 

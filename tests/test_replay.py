@@ -18,11 +18,13 @@ from gateway.sources.recording import Recorded
 from gateway.store import ledger, touchpoints
 from gateway.store.backlog import Backlog
 from gateway.store.database import HeldError, StoreError, only_one, open_writer, transaction
+from gateway.store.device import leave_public
 from gateway.store.schema import CAPTURE
 from gateway.store.verify import verify
 from tests.core import salon
 from tests.core.salon import ANNA, CLARA, GTIN_LINK, MORNING_MS, RING, present, scan, tap
-from tests.store.conftest import consent
+from tests.simulators.centre_keys import GATEWAY
+from tests.store.conftest import consent, signed
 
 CONFIGURATION = """
 [gateway]
@@ -72,10 +74,12 @@ def settings(directory: Path) -> Settings:
     (directory / "keys.json").write_text(RING.to_json(), encoding="utf-8")
     (directory / "state").mkdir()
     (directory / "replayed").mkdir()
+    leave_public(directory / "state", GATEWAY.key.public_key())
     with closing(open_writer(directory / "state", CAPTURE)) as database, transaction(database):
         touchpoints.replace(database, salon.TOUCHPOINTS)
         for number, token in enumerate((ANNA, CLARA)):
-            ledger.put(database, consent(f"r{number}", pseudonym.handle(RING, token)), since_ms=0, expires_ms=None)
+            given = consent(f"r{number}", pseudonym.handle(RING, token))
+            ledger.put(database, given, signed(given))
     return load(directory / "gateway.toml")
 
 
@@ -140,7 +144,7 @@ def test_the_live_outbox_is_only_read(settings: Settings, directory: Path) -> No
     before = (live / "capture.db").read_bytes()
     replay(settings, recorded(directory, DAY))
     assert (live / "capture.db").read_bytes() == before
-    assert {path.name for path in live.iterdir()} <= {"capture.db", "capture.db-shm", "capture.db-wal"}
+    assert {path.name for path in live.iterdir()} <= {"capture.db", "capture.db-shm", "capture.db-wal", "device.pub"}
     assert all(path.read_bytes() == b"" for path in live.glob("*-wal"))
 
 

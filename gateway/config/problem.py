@@ -183,4 +183,6 @@ def toml(value: object) -> str:
     """Write a value as TOML: a basic string is one of JSON."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {toml(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value if isinstance(value, bool | int | float) else str(value), ensure_ascii=False)

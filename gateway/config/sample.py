@@ -16,6 +16,8 @@ gateway/config/settings.py: run `python -m gateway.config.sample > config/gatewa
 A key after a bare # shows the default, or an example where there is none. Check yours with `touchpoint check`."""
 _SHOWN = frozenset({"state", "ca", "keys", "domain", "device", "touchpoint", "prefix"})
 """Keys that one may leave out, and a store hardly will."""
+_LEFT_OUT = frozenset({"issuer"})
+"""Tables whose example must not be taken as it is: whoever holds that key would be believed."""
 _WIDTH = 116
 
 
@@ -34,16 +36,17 @@ def _table(name: str, field: FieldInfo) -> Iterator[str]:
     if model is None:
         raise TypeError(f"{name} is no table")
     yield from _comment(model.__doc__ or "")
-    yield f"[[{name}]]" if field.alias else f"[{name}]"
+    left_out = "#" if name in _LEFT_OUT else ""
+    yield left_out + (f"[[{name}]]" if field.alias else f"[{name}]")
     for key, inner in _keys(model):
         yield from _comment(inner.description or "")
-        yield _line(key, inner)
+        yield _line(key, inner, left_out)
 
 
-def _line(key: str, field: FieldInfo) -> str:
+def _line(key: str, field: FieldInfo, left_out: str = "") -> str:
     """Write a key: as it stands, or commented out where nearly everyone leaves it at its default."""
     line = f"{key} = {toml(_example(field))}"
-    return line if field.is_required() or key in _SHOWN else f"#{line}"
+    return left_out + line if field.is_required() or key in _SHOWN else f"#{line}"
 
 
 def _example(field: FieldInfo) -> object:

@@ -24,6 +24,7 @@ from gateway.config.rules import ENOUGH_BITS, bearer_bits, is_name, prefix_fault
 from gateway.config.secret import secret_path
 from gateway.core.contract import Topics
 from gateway.core.event import Channel
+from gateway.core.purpose import IRI
 
 PLAIN, TLS = 1883, 8883
 """The registered ports of MQTT (IANA: mqtt, secure-mqtt)."""
@@ -209,6 +210,10 @@ PURPOSES: Final[Mapping[Named, str]] = dict.fromkeys(
 )
 
 
+Signed = Literal["consent", "command", "cue"]
+"""What the centre signs."""
+
+
 class ConsentSettings(_Table):
     """What customers consent to, and for how long."""
 
@@ -222,13 +227,36 @@ class ConsentSettings(_Table):
     """Country, or part of one, whose law applies (ISO 3166)."""
     days: Annotated[int, Field(ge=1, le=3653)] = 365
     """How long a consent given in the store holds."""
+    stale_hours: Annotated[int, Field(ge=1, le=72)] = 24
+    """With an issuer of consents: so long after the centre's last word on the consent set no customer is named."""
+    device_key: FileOrCredential | None = Field(default=None, examples=["/etc/touchpoint/device.key"])
+    """The key that signs consents given in this store: a file, or the name of a systemd credential. Default: device.key
+    in the state directory, made at the first start."""
     purposes: dict[Named, Label] = Field(default_factory=lambda: dict(PURPOSES))
-    """The purpose that each type of event needs consent for; what is left out keeps its default."""
+    """The purpose that each type of event needs consent for, a term of the W3C Data Privacy Vocabulary; what is left
+    out keeps its default."""
 
     @field_validator("purposes")
     @classmethod
     def _all_of_them(cls, purposes: dict[Named, str]) -> dict[Named, str]:
+        if unknown := sorted(set(purposes.values()) - set(IRI)):
+            raise wrong(
+                f"{unknown[0]!r} is no purpose of the Data Privacy Vocabulary", f"take one of: {', '.join(IRI)}"
+            )
         return {**PURPOSES, **purposes}
+
+
+class IssuerSettings(_Table):
+    """Somebody at the centre whose signature counts."""
+
+    kid: Label = Field(examples=["centre-2026"])
+    """How signed messages name the key."""
+    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")] = Field(
+        examples=["2sPWeHcbuangPGk2MIWR9usYgYoDbPnAf3TbyzxQK_4"]
+    )
+    """The public key, Ed25519: `x` of its JWK (RFC 8037), base64url."""
+    may: Annotated[tuple[Signed, ...], Field(strict=False, min_length=1)] = ("consent", "command", "cue")
+    """What it may sign."""
 
 
 class ReaderSettings(_Table):
@@ -319,6 +347,7 @@ class Settings(_Table):
     consent: ConsentSettings = ConsentSettings()
     readers: Annotated[tuple[ReaderSettings, ...], Field(strict=False)] = Field(default=(), alias="reader")
     bearers: Annotated[tuple[BearerSettings, ...], Field(strict=False)] = Field(default=(), alias="bearer")
+    issuers: Annotated[tuple[IssuerSettings, ...], Field(strict=False)] = Field(default=(), alias="issuer")
 
     _file: Path = PrivateAttr(default=Path())
 

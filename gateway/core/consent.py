@@ -4,7 +4,7 @@ A refusal is a value with a reason, never an exception: the event goes out witho
 stays in a local counter. Sources: GDPR art. 6(1)(a) and 7; W3C DPV, where only *given* and *renewed* are valid states.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -34,6 +34,7 @@ class Reason(StrEnum):
     NO_CONSENT = "no-consent"
     WITHDRAWN = "withdrawn"
     EXPIRED = "expired"
+    SIGNATURE = "bad-signature"
     STALE = "stale-ledger"
     CLOCK = "clock-unsynced"
 
@@ -45,11 +46,27 @@ class Consent:
     record_id: str
     revision: int
     state: ConsentState
-    purposes: frozenset[str]
+    purposes: frozenset[str] | None
+    """As words (`gateway.core.purpose`); None: all of them, whatever they are."""
     notice: str
     since_ms: int
     """When the present state began: granted at, or withdrawn at."""
     expires_ms: int | None
+    verified: bool = True
+    """Its signature is that of somebody who may say so. While a record is not, no purpose has consent."""
+
+    @property
+    def precedence(self) -> tuple[bool, int, bool, int, int, list[str]]:
+        """What decides between two versions of one record: the higher revision wins, a withdrawal wins ties.
+
+        What comes after that only keeps the order in which they were read from mattering.
+        """
+        ends = -(self.expires_ms or 0), sorted(self.purposes or ())
+        return not self.verified, self.revision, self.state not in VALID, self.since_ms, *ends
+
+    def concerns(self, purpose: str) -> bool:
+        """Tell whether it has a say on this purpose."""
+        return not self.verified or self.purposes is None or purpose in self.purposes
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +107,18 @@ def decide(ledger: Ledger, handle: str, purpose: str | None, now: Moment) -> Gra
         return Denied(Reason.CLOCK)
     if ledger.stale_from_ms is not None and now.wall_ms >= ledger.stale_from_ms:
         return Denied(Reason.STALE)
-    return _latest_word([record for record in ledger.records(handle) if purpose in record.purposes], purpose, now)
+    records = newest(ledger.records(handle))
+    return _latest_word([record for record in records if record.concerns(purpose)], purpose, now)
+
+
+def newest(records: Iterable[Consent]) -> list[Consent]:
+    """Return each record once, in its highest revision; of two that are equal, the withdrawal."""
+    kept: dict[str, Consent] = {}
+    for record in records:
+        known = kept.get(record.record_id)
+        if known is None or record.precedence > known.precedence:
+            kept[record.record_id] = record
+    return list(kept.values())
 
 
 def _latest_word(records: Sequence[Consent], purpose: str, now: Moment) -> Granted | Denied:
@@ -100,6 +128,8 @@ def _latest_word(records: Sequence[Consent], purpose: str, now: Moment) -> Grant
     """
     if not records:
         return Denied(Reason.NO_CONSENT)
+    if not all(record.verified for record in records):
+        return Denied(Reason.SIGNATURE)
     last = max(records, key=lambda record: (record.since_ms, record.state not in VALID, record.revision))
     if last.state is ConsentState.WITHDRAWN:
         return Denied(Reason.WITHDRAWN)

@@ -6,7 +6,10 @@ so every text, number and list is bounded, and errors do not show what they refu
 """
 
 import re
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -21,7 +24,10 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.core import consent
+from gateway.core.consent import Consent
 from gateway.core.event import Count, Name, Phase, Product, Sequence, Text, Wire, rfc3339
+from gateway.core.purpose import words
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -174,6 +180,29 @@ class ConsentRecord(Wire):
             raise ValueError("`withdrawn_at` belongs to the state `withdrawn`, and that to it")
         return self
 
+    @property
+    def since_ms(self) -> int:
+        """When its state began (Unix milliseconds)."""
+        return unix_ms(self.withdrawn_at or self.granted_at)
+
+    @property
+    def expires_ms(self) -> int | None:
+        """When it ends (Unix milliseconds)."""
+        return None if self.expires_at is None else unix_ms(self.expires_at)
+
+    def word(self) -> Consent:
+        """Return what the decision about its subject needs of it. A withdrawal without purposes concerns them all."""
+        state = consent.ConsentState(self.state)
+        return Consent(
+            record_id=self.record_id,
+            revision=self.revision,
+            state=state,
+            purposes=words(self.purposes) if self.purposes or state in consent.VALID else None,
+            notice=self.notice_version,
+            since_ms=self.since_ms,
+            expires_ms=self.expires_ms,
+        )
+
 
 class ConsentState(Wire):
     """What the whole consent set of a site must come to: no subject leaves until count and digest match."""
@@ -183,8 +212,21 @@ class ConsentState(Wire):
     revision: Count
     count: Count
     digest: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")]
-    """SHA-256, base64url."""
+    """Of the records in force: see `digest`."""
     at: Instant
+    """When the centre said so; from then on the set is fresh for as long as the configuration allows."""
+
+
+def digest(entries: Iterable[tuple[str, int, str]]) -> str:
+    r"""Return the digest of a consent set: SHA-256, base64url without padding.
+
+    `entries` are record id, revision and state of every record, sorted by the UTF-8 octets of the id; hashed is
+    `{record id}\0{revision}\0{state}\n` for each.
+    """
+    whole = sha256()
+    for record_id, revision, state in entries:
+        whole.update(f"{record_id}\0{revision}\0{state}\n".encode())
+    return urlsafe_b64encode(whole.digest()).rstrip(b"=").decode()
 
 
 class RegistryEntry(Wire):

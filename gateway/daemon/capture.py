@@ -13,21 +13,24 @@ from gateway.control import Answer, NobodyListensError, Ringer, Tell, ask, bell_
 from gateway.core.consent import Ledger
 from gateway.core.draft import Reader
 from gateway.core.event import EventType
+from gateway.core.jws import Signer
 from gateway.core.path import Path
 from gateway.core.pseudonym import KeyRing
 from gateway.core.registry import BearerRule, Registry, Touchpoint, build
 from gateway.core.subject import Subjects
 from gateway.core.visit import Debounce, Visits
 from gateway.daemon.opening import open_outbox
+from gateway.daemon.trust import ledger as ledger_of
+from gateway.daemon.trust import own_kid
 from gateway.desk import Desk
-from gateway.keys import key_ring
+from gateway.keys import device_key, key_ring
 from gateway.log import log
 from gateway.sources.scanner import ScannerSource
 from gateway.sources.simulated import SimulatedSource
 from gateway.sources.source import Source, SourceStatus
 from gateway.store.ballast import Ballast
 from gateway.store.database import CorruptError, HeldError, only_one
-from gateway.store.ledger import StoreLedger
+from gateway.store.ledger import sign_unsigned
 from gateway.store.progress import Followed
 from gateway.store.recovery import mark
 from gateway.store.schema import CAPTURE
@@ -68,9 +71,10 @@ async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
     """Hold the capture half's lock and store. Raises HeldError, StoreError, ConfigError."""
     ring = key_ring(settings)
     clock, followed = Clock(settings.clock.source), Followed(settings.gateway.state)
-    ledger, ringer = StoreLedger(settings.gateway.state), Ringer(bell_path(settings.gateway.sockets, "uplink"))
+    ledger, ringer = ledger_of(settings), Ringer(bell_path(settings.gateway.sockets, "uplink"))
     async with AsyncExitStack() as stack:
         stack.enter_context(only_one(settings.gateway.state, "capture"))
+        signer = Signer(own_kid(settings), device_key(settings))
         for each in (followed, ledger, ringer):
             stack.enter_context(closing(each))
         ballast = Ballast(settings.gateway.state / "ballast")
@@ -78,9 +82,10 @@ async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
         damaged = partial(mark, settings.gateway.state, CAPTURE.file)
         opening = Writer(lambda: open_outbox(settings, clock, seen_by_writer), ballast.drop, damaged)
         writer = await stack.enter_async_context(opening)
+        await writer.commit(lambda outbox: sign_unsigned(outbox.connection, signer.sign))
         number, touchpoints = await writer.commit(lambda outbox: load(outbox.connection))
         path = sighting_path(settings, registry(settings, touchpoints, number), ring, ledger)
-        yield Capture(path, writer, clock, followed, asyncio.Event(), ringer, ballast)
+        yield Capture(path, writer, clock, followed, asyncio.Event(), ringer, ballast, signer)
 
 
 async def capture(settings: Settings) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from gateway.clock import Clock, boot_id
 from gateway.config import Settings, password
 from gateway.control import Ringer, bell_path, doorbell
+from gateway.daemon.trust import ledger as ledger_of
 from gateway.log import log
 from gateway.store.backlog import Backlog
 from gateway.store.database import CorruptError, only_one
-from gateway.store.ledger import StoreLedger
 from gateway.store.progress import Progress, record, recorded
 from gateway.store.recovery import open_whole, suspect
 from gateway.store.schema import UPLINK
@@ -43,7 +43,7 @@ async def _uplink(settings: Settings) -> None:
         bell = await stack.enter_async_context(doorbell(gateway.sockets, "uplink"))
         backlog = stack.enter_context(closing(Backlog(gateway.state)))
         database = stack.enter_context(closing(open_progress(gateway.state, backlog, clock.now().wall_ms)))
-        ledger = stack.enter_context(closing(StoreLedger(gateway.state)))
+        ledger = stack.enter_context(closing(ledger_of(settings)))
         ring = stack.enter_context(closing(Ringer(bell_path(gateway.sockets, "capture"))))
         forwarder = Forwarder(
             database,

@@ -56,6 +56,36 @@ def _capture_2(database: "Database") -> None:
     database.conn.execute("CREATE INDEX outbox_unsynced ON outbox (boot) WHERE quality = 'unsynced'")
 
 
+def _capture_3(database: "Database") -> None:
+    """Sign consents; keep what is applied of the centre's word, whence each touchpoint is, and the audit log."""
+    _count_changes_of_consents(database, "consent")
+    database.table("mark").create({"name": str, "value": str}, pk="name", not_null={"value"}, strict=True)
+    database.conn.execute("ALTER TABLE touchpoint ADD COLUMN revision INTEGER NOT NULL DEFAULT 0")
+    database.conn.execute("ALTER TABLE touchpoint ADD COLUMN origin TEXT NOT NULL DEFAULT 'store'")
+    database.conn.execute(
+        """CREATE TABLE audit (
+             number INTEGER PRIMARY KEY AUTOINCREMENT,
+             at_ms  INTEGER NOT NULL,
+             who    TEXT NOT NULL,                  -- the user that asked, the issuer of a command, or the gateway
+             what   TEXT NOT NULL,
+             detail TEXT NOT NULL,                  -- JSON, without identities
+             hash   TEXT NOT NULL                   -- SHA-256 over the hash before and this entry
+           ) STRICT"""
+    )
+
+
+def _count_changes_of_consents(database: "Database", *tables: str) -> None:
+    """Let a number rise with every change, so that readers know when to forget what they remember."""
+    database.conn.execute("CREATE TABLE generation (number INTEGER NOT NULL) STRICT")
+    database.conn.execute("INSERT INTO generation VALUES (1)")
+    for table in tables:
+        for change in ("INSERT", "UPDATE", "DELETE"):
+            name = f"{table}_{change.lower()}"
+            database.conn.execute(
+                f"CREATE TRIGGER {name} AFTER {change} ON {table} BEGIN UPDATE generation SET number = number + 1; END"  # noqa: S608  # no input
+            )
+
+
 def _uplink_1(database: "Database") -> None:
     """Create the record of how far each session was sent, and what the uplink has to report."""
     database.table("progress").create(
@@ -84,6 +114,57 @@ def _uplink_2(database: "Database") -> None:
     database.conn.execute("ALTER TABLE progress ADD COLUMN boot TEXT NOT NULL DEFAULT ''")
 
 
+def _uplink_3(database: "Database") -> None:
+    """Keep what the centre says: consents, touchpoints, commands, cues."""
+    database.conn.execute(
+        """CREATE TABLE consent (
+             record_id  TEXT PRIMARY KEY,
+             position   INTEGER NOT NULL UNIQUE,    -- rises with every change of any record
+             revision   INTEGER NOT NULL,
+             state      TEXT NOT NULL,
+             since_ms   INTEGER NOT NULL,
+             expires_ms INTEGER,
+             record     TEXT NOT NULL               -- as the centre signed it
+           ) STRICT"""
+    )
+    database.table("consent_handle").create({"handle": str, "record_id": str}, pk=("handle", "record_id"), strict=True)
+    database.conn.execute("CREATE INDEX consent_handle_record ON consent_handle (record_id)")
+    database.conn.execute(
+        """CREATE TABLE consent_set (
+             revision  INTEGER NOT NULL,
+             count     INTEGER NOT NULL,
+             digest    TEXT NOT NULL,
+             at_ms     INTEGER NOT NULL,
+             confirmed INTEGER NOT NULL             -- whether the records here come to it
+           ) STRICT"""
+    )
+    _count_changes_of_consents(database, "consent", "consent_set")
+    database.table("touchpoint").create(
+        {"id": str, "position": int, "revision": int, "definition": str},  # definition null: the centre removed it
+        pk="id",
+        not_null={"position", "revision"},
+        strict=True,
+    )
+    database.conn.execute(
+        """CREATE TABLE command (
+             position INTEGER PRIMARY KEY AUTOINCREMENT,
+             id       TEXT NOT NULL,
+             command  TEXT NOT NULL,
+             jws      TEXT,                         -- for capture to carry out, as the centre signed it
+             status   TEXT,                         -- what became of it here: done, refused, failed
+             reason   TEXT
+           ) STRICT"""
+    )
+    database.table("cue").create(
+        {"touchpoint": str, "id": str, "expires_ms": int, "jws": str},
+        pk="touchpoint",
+        not_null={"id", "expires_ms", "jws"},
+        strict=True,
+    )
+    database.table("mark").create({"name": str, "value": str}, pk="name", not_null={"value"}, strict=True)
+    database.table("tally").create({"name": str, "count": int}, pk="name", not_null={"count"}, strict=True)
+
+
 def _migrate(connection: sqlite3.Connection, name: str, steps: Sequence[object]) -> None:
     from sqlite_utils import Database, Migrations  # noqa: PLC0415  # a quarter of the start-up time, rarely needed
 
@@ -93,8 +174,8 @@ def _migrate(connection: sqlite3.Connection, name: str, steps: Sequence[object])
     migrations.apply(Database(connection))
 
 
-CAPTURE_STEPS = (_capture_1, _capture_2)
-UPLINK_STEPS = (_uplink_1, _uplink_2)
+CAPTURE_STEPS = (_capture_1, _capture_2, _capture_3)
+UPLINK_STEPS = (_uplink_1, _uplink_2, _uplink_3)
 
 CAPTURE = Schema("capture.db", len(CAPTURE_STEPS), lambda connection: _migrate(connection, "capture", CAPTURE_STEPS))
 UPLINK = Schema("uplink.db", len(UPLINK_STEPS), lambda connection: _migrate(connection, "uplink", UPLINK_STEPS))

@@ -19,7 +19,8 @@ from gateway.clock import Clock
 from gateway.core.contract import Topics
 from gateway.store.backlog import Backlog
 from gateway.store.database import open_writer
-from gateway.store.ledger import StoreLedger
+from gateway.store.device import Device
+from gateway.store.ledger import open_ledger
 from gateway.store.outbox import Outbox
 from gateway.store.schema import CAPTURE, UPLINK
 from gateway.store.writer import Writer
@@ -29,6 +30,7 @@ from tests.benchmarks.bare import BarePublisher, bare_publisher
 from tests.benchmarks.broker import mosquitto
 from tests.benchmarks.outbox import fill, open_outbox
 from tests.benchmarks.row import Pairs, Row, Target, in_turn, rotated
+from tests.simulators.centre_keys import GATEWAY
 
 BATCH, BATCH_BYTES = 500, 65_536
 PATIENCE_SECONDS = 1.0
@@ -156,7 +158,7 @@ def _forwarder(backlogs: Backlogs, portion: Portion, stack: AsyncExitStack) -> t
     forwarder = Forwarder(
         stack.enter_context(closing(open_writer(backlogs.ours, UPLINK))),
         stack.enter_context(closing(Backlog(backlogs.ours))),
-        stack.enter_context(closing(StoreLedger(backlogs.ours))),
+        stack.enter_context(closing(open_ledger(backlogs.ours, Device(backlogs.ours, GATEWAY.kid), None, 0))),
         Topics("acme", "zrh-1", "gw-1").event,
         bell=asyncio.Event(),
         ring=rung.set,

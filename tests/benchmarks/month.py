@@ -2,12 +2,12 @@
 
 Both halves run as they are installed, the broker's port is closed, and scans are written into the readers' pipes as
 fast as they are taken: a month at one event in five seconds is 518,400, compressed into minutes. The uplink's tries to
-connect are compressed too, to one in 10 ms on average. What is compared is after a tenth of the events, when caches
-have filled, and at the end; the slope is that of a straight line through the second half (least squares).
+connect, one in 30 s on average, are compressed for themselves (`impatient`). What is compared is after a tenth, when
+caches have filled, and at the end; the slope is that of a straight line through the second half (least squares).
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,24 +22,23 @@ from tests.benchmarks.process import descriptors, resident
 from tests.benchmarks.row import Row, Target
 
 EVENTS = {"week": 120_960, "month": 518_400}
+TRIES = {"week": 20_160, "month": 86_400}
 SAMPLES = 50
 READERS = 4
 HALVES = ("capture", "uplink")
 LIMIT_MB = 2_048
 """Of the outbox, so that none is evicted: the default of 512 holds about half a million taps."""
 STALL_SECONDS = 60
-IMPATIENT = """import gateway.uplink.connect as connect
-connect.BACKOFF_SECONDS = connect.BACKOFF_SECONDS_MAX = 0.02
-from gateway.__main__ import main
-main()"""
+MIB = 1024 * 1024
+TRIED = "The uplink half alone, as it is but for the waits between its tries; the broker's port is closed."
 NOTE = "Both halves as installed, broker unreachable, {events:,} scans as fast as they are taken."
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A process at some size of the backlog."""
+    """A process after so many events or tries."""
 
-    events: int
+    done: int
     memory: float
     descriptors: int
 
@@ -50,15 +49,32 @@ def rows(directory: Path | None = None, *, large: bool = False) -> Iterator[Row]
     with ExitStack() as stack:
         here = Path(stack.enter_context(TemporaryDirectory(dir=directory)))
         installed = install(here, free_port(), READERS, limit_mb=LIMIT_MB)
-        uplink = [sys.executable, "-c", IMPATIENT, *installed.command("uplink")[3:]]
-        halves = stack.enter_context(running(installed.command("capture"), uplink))
+        series = _offline(installed, EVENTS[time])
+        for half, samples in zip(HALVES, series, strict=True):
+            yield from _judged(f"{half}, offline {time}", samples, "event", NOTE.format(events=samples[-1].done))
+        octets = sum(file.stat().st_size for file in installed.state.glob("*.db*"))
+        yield Row(f"files after an offline {time}, an event", "", "B", octets / series[0][-1].done)
+        yield from _judged(f"uplink, tries of a {time}", _tries(installed, TRIES[time]), "try", TRIED)
+
+
+def _offline(installed: Installation, events: int) -> list[list[Sample]]:
+    """Run both halves while the backlog grows."""
+    with running(*(installed.command(half) for half in HALVES)) as halves:
         for half in HALVES:
             wait_for(installed.state / f"{half}.bell")
-        series = _series(installed, [process.pid for process in halves], EVENTS[time])
-        for half, samples in zip(HALVES, series, strict=True):
-            yield from _judged(f"{half}, offline {time}", samples)
-        octets = sum(file.stat().st_size for file in installed.state.glob("*.db*"))
-        yield Row(f"files after an offline {time}, an event", "", "B", octets / series[0][-1].events)
+        return _series(installed, [process.pid for process in halves], events)
+
+
+def _tries(installed: Installation, number: int) -> list[Sample]:
+    """Run the uplink half while it tries to connect, again and again."""
+    count, samples = installed.directory / "tries", list[Sample]()
+    count.touch()
+    command = [sys.executable, "-m", "tests.benchmarks.impatient", str(count), *installed.command("uplink")[3:]]
+    with running(command) as (process,):
+        for part in range(1, SAMPLES + 1):
+            _until(lambda: count.stat().st_size, part * number // SAMPLES)
+            samples.append(Sample(count.stat().st_size, resident(process.pid), descriptors(process.pid)))
+    return samples
 
 
 def _series(installed: Installation, pids: list[int], events: int) -> list[list[Sample]]:
@@ -72,7 +88,7 @@ def _series(installed: Installation, pids: list[int], events: int) -> list[list[
             for count in range(each):
                 for name, pipe in pipes.items():
                     pipe.write(_line(name, CARDS[count % 2]))
-            _until(backlog, before + part * each * READERS)
+            _until(backlog.last, before + part * each * READERS)
             for pid, samples in zip(pids, series, strict=True):
                 samples.append(Sample(backlog.last() - before, resident(pid), descriptors(pid)))
     return series
@@ -82,20 +98,20 @@ def _line(reader: str, card: str) -> bytes:
     return f'{{"at": 0, "reader": "{reader}", "scan": {{"text": "{card}", "symbology": "]Q1"}}}}\n'.encode()
 
 
-def _until(backlog: Backlog, last: int) -> None:
-    """Wait until so many events are stored."""
+def _until(done: Callable[[], int], last: int) -> None:
+    """Wait until so much is done."""
     deadline = monotonic() + STALL_SECONDS
-    while (stored := backlog.last()) < last:
-        assert monotonic() < deadline, f"{stored} of {last} events were stored"
+    while (now := done()) < last:
+        assert monotonic() < deadline, f"{now} of {last}"
         sleep(0.01)
 
 
-def _judged(what: str, samples: list[Sample]) -> Iterator[Row]:
+def _judged(what: str, samples: list[Sample], each: str, note: str) -> Iterator[Row]:
     warm, end, later = samples[SAMPLES // 10 - 1], samples[-1], samples[SAMPLES // 2 :]
-    slope, _ = linear_regression([sample.events for sample in later], [sample.memory for sample in later])
-    then, note = f"with {warm.events:,} events", NOTE.format(events=end.events)
-    ratio = end.memory / warm.memory
+    slope, _ = linear_regression([sample.done for sample in later], [sample.memory for sample in later])
+    then, ratio = f"after {warm.done:,} of {end.done:,}", end.memory / warm.memory
     yield Row(f"memory of {what}", then, "MiB", end.memory, warm.memory, ratio, Target(1.05), note=note)
-    yield Row(f"slope of {what}", "", "B/event", slope * 1024 * 1024, target=Target(1, unit="B/event"), note=note)
+    unit, all_the_time = f"B/{each}", MIB / end.done
+    yield Row(f"slope of {what}", "", unit, slope * MIB, target=Target(round(all_the_time, 1), unit=unit), note=note)
     opened = (end.descriptors, warm.descriptors)
     yield Row(f"open files of {what}", then, "", *opened, opened[0] / opened[1], Target(1), note=note)

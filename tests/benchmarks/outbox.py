@@ -9,11 +9,13 @@ from gateway.core.downlink import ConsentRecord
 from gateway.core.event import Draft
 from gateway.core.sighting import Identifier
 from gateway.store.database import forget_deleted, open_writer, transaction
+from gateway.store.device import leave_public
 from gateway.store.ledger import put
 from gateway.store.outbox import Outbox
 from gateway.store.schema import CAPTURE
 from tests.benchmarks.sightings import SESSION, SOURCE, consenting
 from tests.core import salon
+from tests.simulators.centre_keys import GATEWAY
 
 PEOPLE = 100
 """Customers whose events wait."""
@@ -58,12 +60,18 @@ def fill(outbox: Outbox, number: int) -> None:
     """Append so many taps, the consents of their customers, and leave the log empty."""
     with transaction(outbox.connection):
         for person in range(PEOPLE):
-            put(outbox.connection, consent(person), since_ms=0, expires_ms=None)
+            put(outbox.connection, consent(person), signed(consent(person)))
+    leave_public(Path(outbox.connection.execute("PRAGMA database_list").fetchone()[2]).parent, GATEWAY.key.public_key())
     waiting = drafts(AT_ONCE)
     for done in range(0, number, AT_ONCE):
         with transaction(outbox.connection):
             outbox.append(waiting[: number - done])
     forget_deleted(outbox.connection)
+
+
+def signed(record: ConsentRecord) -> str:
+    """Sign a record as this gateway does."""
+    return GATEWAY.sign(record.model_dump_json().encode())
 
 
 def consent(person: int) -> ConsentRecord:
@@ -81,7 +89,7 @@ def consent(person: int) -> ConsentRecord:
         source="store",
         state="given",
         revision=1,
-        issuer_kid="gw-1",
+        issuer_kid=GATEWAY.kid,
         tenant="acme",
         site="zrh-1",
     )

@@ -113,8 +113,8 @@ def test_ring_in_a_file_or_a_credential(load: Load, monkeypatch: pytest.MonkeyPa
 
 def test_purposes_complete_each_other(load: Load) -> None:
     """A type of event that is left out keeps its purpose."""
-    purposes = load('[consent.purposes]\nresponse = "service"').consent.purposes
-    assert purposes["response"] == "service"
+    purposes = load('[consent.purposes]\nresponse = "customer-care"').consent.purposes
+    assert purposes["response"] == "customer-care"
     assert {purposes[kind] for kind in ("tap", "scan", "appeared", "disappeared")} == {"personalisation"}
 
 

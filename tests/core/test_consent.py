@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.consent import VALID, Consent, ConsentState, Denied, Granted, Reason, decide
+from gateway.core.consent import VALID, Consent, ConsentState, Denied, Granted, Reason, decide, newest
 from gateway.core.sighting import ClockQuality, Moment
 
 HANDLE = "h1.N4M2MrQXSlyjs7HtgAyDKQ"
@@ -30,11 +30,27 @@ consents = st.builds(
     record_id=st.sampled_from(["a", "b", "c"]),
     revision=st.integers(1, 3),
     state=st.sampled_from(ConsentState),
-    purposes=st.frozensets(st.sampled_from(["personalisation", "analytics"])),
+    purposes=st.none() | st.frozensets(st.sampled_from(["personalisation", "analytics"])),
     notice=st.just("2026-03"),
     since_ms=instants,
     expires_ms=st.none() | instants,
+    verified=st.sampled_from([True, True, True, False]),
 )
+
+
+def test_of_one_record_the_higher_revision_counts() -> None:
+    """A newer revision replaces an older one whatever its dates say; of two that are equal, the withdrawal."""
+    given, withdrawn = replace(GIVEN, revision=7), replace(GIVEN, revision=7, state=ConsentState.WITHDRAWN)
+    older = replace(withdrawn, revision=6, since_ms=900_000)
+    assert isinstance(decide(FakeLedger([older, given]), HANDLE, "personalisation", NOW), Granted)
+    assert decide(FakeLedger([given, withdrawn]), HANDLE, "personalisation", NOW) == Denied(Reason.WITHDRAWN)
+    assert newest([given, withdrawn, older]) == [withdrawn]
+
+
+def test_what_nobody_has_signed_stands_in_the_way() -> None:
+    """It may be a withdrawal that somebody has tampered with: no purpose has consent until it is whole again."""
+    forged = replace(GIVEN, record_id="another", purposes=frozenset(), verified=False)
+    assert decide(FakeLedger([GIVEN, forged]), HANDLE, "personalisation", NOW) == Denied(Reason.SIGNATURE)
 
 
 @dataclass
@@ -152,7 +168,8 @@ def test_never_granted_in_doubt(
         return
     assert quality is not ClockQuality.UNSYNCED
     assert stale_from_ms is None or now.wall_ms < stale_from_ms
-    about = [record for record in records if "personalisation" in record.purposes]
+    about = [record for record in newest(records) if record.concerns("personalisation")]
+    assert all(record.verified for record in about)
     latest = max(record.since_ms for record in about)
     last_words = [record for record in about if record.since_ms == latest]
     assert all(record.state in VALID for record in last_words)

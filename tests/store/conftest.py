@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,9 @@ from gateway.core.sighting import Moment
 from gateway.store.database import open_writer
 from gateway.store.outbox import Outbox
 from gateway.store.schema import CAPTURE
+from tests.simulators.centre_keys import GATEWAY
 
+NEW_YEAR_MS = 1_767_225_600_000
 SOURCE, BOOT = "urn:touchpoint:acme:zrh-1:gw-1", "boot"
 DATA = (
     '{"touchpoint":{"id":"vitrine-1","kind":"display","zone":null,"phase":null,"product":null,"campaign":null},'
@@ -26,9 +28,11 @@ def tap(handle: str | None = None, at_ms: int = 1_000, kind: EventType = EventTy
     return Draft(kind, Moment(at_ms * 1_000_000, at_ms), DATA, handle, None if handle is None else "personalisation")
 
 
-def consent(record_id: str, *handles: str, revision: int = 1, withdrawn: bool = False) -> ConsentRecord:
-    """Write down a consent to everything that these tests ask for."""
-    given = datetime(2026, 1, 1, tzinfo=UTC)
+def consent(  # the parts of a record that tests vary
+    record_id: str, *handles: str, revision: int = 1, withdrawn: bool = False, since_ms: int = NEW_YEAR_MS
+) -> ConsentRecord:
+    """Write down a consent to everything that these tests ask for; one of 1970 ends after 94 milliseconds."""
+    given = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=since_ms)
     return ConsentRecord(
         record_id=record_id,
         handles=handles,
@@ -36,6 +40,7 @@ def consent(record_id: str, *handles: str, revision: int = 1, withdrawn: bool = 
         purposes=("personalisation",),
         legal_basis="consent",
         granted_at=given,
+        expires_at=given + timedelta(milliseconds=94) if since_ms < NEW_YEAR_MS and not withdrawn else None,
         notice_version="1",
         language="en",
         jurisdiction="CH",
@@ -47,6 +52,11 @@ def consent(record_id: str, *handles: str, revision: int = 1, withdrawn: bool = 
         tenant="acme",
         site="zrh-1",
     )
+
+
+def signed(record: ConsentRecord) -> str:
+    """Sign a record as the gateway of these tests does."""
+    return GATEWAY.sign(record.model_dump_json().encode())
 
 
 def opened(directory: Path) -> Outbox:
