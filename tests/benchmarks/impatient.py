@@ -11,14 +11,14 @@ from pathlib import Path
 
 from gateway.__main__ import main
 from gateway.uplink import connect as uplink
-from gateway.uplink.mqtt import Broker, Connection, Message
+from gateway.uplink.mqtt import Broker, Connection, Message, connect
 
 SECONDS = 0.001
 
 
 def impatient(tries: Path) -> None:
     """Count the tries, and wait no time between them."""
-    real, counting = uplink.connect, tries.open("ab", buffering=0)
+    real, counting = connect, tries.open("ab", buffering=0)
 
     def counted(broker: Broker, will: Message) -> AbstractAsyncContextManager[Connection]:
         counting.write(b".")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import linear_regression
+from statistics import linear_regression, median
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
@@ -113,5 +113,9 @@ def _judged(what: str, samples: list[Sample], each: str, note: str) -> Iterator[
     yield Row(f"memory of {what}", then, "MiB", end.memory, warm.memory, ratio, Target(1.05), note=note)
     unit, all_the_time = f"B/{each}", MIB / end.done
     yield Row(f"slope of {what}", "", unit, slope * MIB, target=Target(round(all_the_time, 1), unit=unit), note=note)
-    opened = (end.descriptors, warm.descriptors)
-    yield Row(f"open files of {what}", then, "", *opened, opened[0] / opened[1], Target(1), note=note)
+    opened, before = _descriptors(later), _descriptors(samples[SAMPLES // 10 : SAMPLES // 5])
+    yield Row(f"open files of {what}", then, "", opened, before, opened / before, Target(1), note=note)
+
+
+def _descriptors(samples: list[Sample]) -> float:
+    return median(sample.descriptors for sample in samples)
