@@ -119,7 +119,7 @@ class Path:
 
     def _heard(self, reader: Reader, advertisement: Advertisement, now: Moment) -> Outcome:
         """Take in what a beacon sent: a customer's, the store's own, or (nearly always) nobody's that we know."""
-        heard = decode.advertisement(advertisement)
+        heard = decode.advertisement(advertisement, self.registry.namespaces)
         if heard is None:
             return UNKNOWN
         if isinstance(heard, Telemetry):

@@ -7,6 +7,7 @@ version of it from beginning to end.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from gateway.core.decode.namespace import ANY, Namespaces, namespaces
 from gateway.core.sighting import Identifier
 
 KINDS = ("display", "counter", "entrance", "product", "catalogue", "service", "feedback", "beacon", "visit-end")
@@ -74,6 +75,8 @@ class Registry:
     known: Mapping[Identifier, Known] = field(repr=False)
     rules: Mapping[str, tuple[str, ...]]
     """Prefixes by kind of identifier."""
+    namespaces: Namespaces = ANY
+    """Of the beacons that are worth decoding."""
 
     def lookup(self, identifier: Identifier) -> Known | Bearer | None:
         """Return what the identifier means. One look-up for the stranger's beacon, which is nearly every one."""
@@ -108,7 +111,9 @@ def build(version: int, touchpoints: Iterable[Touchpoint], rules: Iterable[Beare
     prefixes: dict[str, tuple[str, ...]] = {}
     for rule in rules:
         prefixes[rule.kind] = (*prefixes.get(rule.kind, ()), rule.prefix)
-    return Registry(version, by_id, known, prefixes)
+    every = [(kind, prefix) for kind, several in prefixes.items() for prefix in several]
+    ours = namespaces([(identifier.kind, identifier.value) for identifier in known], every)
+    return Registry(version, by_id, known, prefixes, ours)
 
 
 def split(text: str, *, feedback: bool) -> tuple[Identifier, str | None]:

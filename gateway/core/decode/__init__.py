@@ -5,6 +5,7 @@ No decoder raises, whatever it is given: it returns None or nothing.
 
 from gateway.core.decode import altbeacon, eddystone, gs1, ibeacon, link, ndef
 from gateway.core.decode.beacon import Beacon
+from gateway.core.decode.namespace import ANY, Namespaces
 from gateway.core.sighting import Advertisement, Identifier, Scan, Tag, Telemetry
 
 GS1_SYMBOLOGIES = frozenset({"]C1", "]d2", "]e0", "]Q3", "]J1"})
@@ -15,14 +16,16 @@ GTIN_SYMBOLOGIES = frozenset({"]E0", "]E4", "]I1", None})
 _BLANK = " \t\r\n"
 
 
-def advertisement(ad: Advertisement) -> Beacon | Telemetry | None:
+def advertisement(ad: Advertisement, wanted: Namespaces = ANY) -> Beacon | Telemetry | None:
     """Decode an advertisement: the beacon that sent it, what it says of itself, or None for anything else."""
-    frame = ad.service.get(eddystone.SERVICE)
-    if frame is not None and (said := eddystone.decode(frame)) is not None:
-        return said
+    if ad.service:
+        frame = ad.service.get(eddystone.SERVICE)
+        if frame is not None and (said := eddystone.decode(frame, wanted)) is not None:
+            return said
     for company, data in ad.manufacturer.items():
-        found = (ibeacon.decode(data) if company == ibeacon.COMPANY else None) or altbeacon.decode(data)
-        if found is not None:
+        if company == ibeacon.COMPANY and (found := ibeacon.decode(data, wanted.ibeacon)) is not None:
+            return found
+        if (found := altbeacon.decode(data, wanted.altbeacon)) is not None:
             return found
     return None
 

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from gateway.core.decode import link
 from gateway.core.decode.beacon import Beacon
+from gateway.core.decode.namespace import ANY, Namespaces
 from gateway.core.sighting import Identifier, Telemetry
 
 SERVICE = "feaa"
@@ -21,6 +22,7 @@ _DOMAINS = (".com", ".org", ".edu", ".net", ".info", ".biz", ".gov")
 EXPANSIONS = (*(f"{domain}/" for domain in _DOMAINS), *_DOMAINS)
 """Eddystone-URL, HTTP URL encoding: 0x00 to 0x06 with a slash, 0x07 to 0x0D without."""
 
+_UID, _EID = 0x00, 0x30
 _UID_LENGTHS = (18, 20)
 """The two reserved bytes at the end are often left out."""
 _TLM = Struct(">2xHhLL")
@@ -30,10 +32,16 @@ _GRAPHIC = range(0x21, 0x7F)
 _NO_TEMPERATURE = -0x8000
 
 
-def decode(data: bytes) -> Beacon | Telemetry | None:
-    """Decode service data; None if it is no frame that identifies or reports."""
-    frame = _FRAMES.get(data[0]) if data else None
+def decode(data: bytes, wanted: Namespaces = ANY) -> Beacon | Telemetry | None:
+    """Decode service data; None if it is no frame that identifies or reports, or of a namespace that is not wanted."""
+    frame = _FRAMES.get(data[0]) if data and _is_wanted(data, wanted) else None
     return None if frame is None else frame(data)
+
+
+def _is_wanted(data: bytes, wanted: Namespaces) -> bool:
+    if data[0] == _UID:
+        return wanted.eddystone_uid is None or data[2:12] in wanted.eddystone_uid
+    return data[0] != _EID or wanted.eddystone_eid
 
 
 def _uid(data: bytes) -> Beacon | None:
@@ -80,5 +88,5 @@ def _beacon(kind: str, value: str, data: bytes) -> Beacon:
 
 
 _FRAMES: Mapping[int, Callable[[bytes], Beacon | Telemetry | None]] = MappingProxyType(
-    {0x00: _uid, 0x10: _url, 0x20: _tlm, 0x30: _eid}
+    {_UID: _uid, 0x10: _url, 0x20: _tlm, _EID: _eid}
 )

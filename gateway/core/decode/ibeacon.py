@@ -6,6 +6,7 @@
 from struct import Struct
 
 from gateway.core.decode.beacon import Beacon
+from gateway.core.decode.namespace import Octets
 from gateway.core.sighting import Identifier
 
 COMPANY = 0x004C
@@ -13,9 +14,9 @@ _FRAME = Struct(">2x16sHHb")
 _LENGTH = 23
 
 
-def decode(data: bytes) -> Beacon | None:
-    """Decode manufacturer data without the company identifier; None if it is no iBeacon."""
-    if len(data) != _LENGTH or data[:2] != b"\x02\x15":
+def decode(data: bytes, wanted: Octets = None) -> Beacon | None:
+    """Decode manufacturer data without the company identifier; None if it is no iBeacon of a wanted UUID."""
+    if len(data) != _LENGTH or data[:2] != b"\x02\x15" or (wanted is not None and data[2:18] not in wanted):
         return None
     uuid, major, minor, power = _FRAME.unpack(data)
     digits = uuid.hex()
