@@ -1,7 +1,9 @@
 """The way down: closed, bounded, and calm under hostile input."""
 
 import json
+from base64 import urlsafe_b64encode
 from datetime import UTC, datetime, timedelta, timezone
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from pydantic import ValidationError
 
 from gateway.core import example
 from gateway.core.contract import DOWN
-from gateway.core.downlink import COMMAND, Replay, unix_ms
+from gateway.core.downlink import COMMAND, Replay, digest, unix_ms
 
 ORDER = {
     "id": "cmd-1",
@@ -172,3 +174,30 @@ def test_instants_keep_their_millisecond_in_any_zone(time_ms: int, offset: int) 
     except OverflowError:
         return
     assert unix_ms(elsewhere) == time_ms
+
+
+def test_a_record_is_a_word_for_the_decision() -> None:
+    """Its purposes as words, when its state began and when it ends."""
+    record = parse("consent-record", sample("consent-record"))
+    word = record.word()
+    assert (word.record_id, word.revision, word.state) == (record.record_id, record.revision, record.state)
+    assert word.purposes == {"personalisation"}
+    assert (word.since_ms, word.expires_ms) == (unix_ms(record.granted_at), unix_ms(record.expires_at))
+    open_ended = record.model_copy(update={"expires_at": None})
+    assert open_ended.word().expires_ms is None
+
+
+def test_a_withdrawal_that_names_no_purpose_is_of_all() -> None:
+    """And a consent that names none is for none."""
+    record = parse("consent-record", sample("consent-record") | {"purposes": []})
+    assert record.word().purposes == frozenset()
+    gone = record.model_copy(update={"state": "withdrawn", "withdrawn_at": record.granted_at})
+    assert gone.word().purposes is None
+
+
+def test_the_digest_of_a_set_is_as_the_contract_says() -> None:
+    """SHA-256 over id, revision and state of every record, in order; each of them changes it."""
+    entries = [("r1", 1, "given"), ("r2", 7, "withdrawn")]
+    expected = sha256(b"r1\0" + b"1\0given\nr2\0" + b"7\0withdrawn\n").digest()
+    assert digest(entries) == urlsafe_b64encode(expected).decode().rstrip("=")
+    assert len({digest(entries), digest(entries[:1]), digest([("r1", 2, "given"), entries[1]]), digest([])}) == 4

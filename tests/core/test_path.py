@@ -158,6 +158,10 @@ def test_a_withdrawal_ends_visits_and_counts_at_once() -> None:
         (Sighting("nfc", Tag(b"")), UNREADABLE),
         (Sighting("salon", Advertisement("", -60, {0x004C: bytes.fromhex("10061a1e16ec7f61")})), UNKNOWN),
         (Sighting("salon", Advertisement("", -60, {0x004C: frames.ibeacon(bytes(16), 1, 2, -59)})), UNKNOWN),
+        (
+            Sighting("salon", Advertisement("", -60, {}, {"feaa": frames.eddystone_url(3, b"id.acme.example/q")})),
+            UNKNOWN,
+        ),
         (salon.telemetry(address="C4:00:00:00:00:99"), UNKNOWN),
     ],
 )
