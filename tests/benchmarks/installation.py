@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
+from gateway.keys import write_secret
 from tests.core import salon
+from tests.simulators.centre_keys import GATEWAY
 
 CONFIGURATION = """[gateway]
 tenant = "acme"
@@ -72,6 +75,9 @@ def install(directory: Path, port: int, readers: int, *, batch: int = 500, limit
     """Install it; what a person would do, by the same commands."""
     installed = Installation(directory, tuple(directory / f"scanner-{number}" for number in range(readers)))
     installed.state.mkdir()
+    write_secret(
+        installed.state / "device.key", urlsafe_b64encode(GATEWAY.key.private_bytes_raw()).rstrip(b"=").decode()
+    )
     for pipe in installed.pipes:
         os.mkfifo(pipe)
     scanners = "".join(READER.format(name=pipe.name) for pipe in installed.pipes)

@@ -29,8 +29,8 @@ from tests.core import salon
 VERSION = "3.8.5"
 TOKEN, DEVICE = "thingsboard-gateway", "counter"
 INSTALL_SECONDS, FILL_SECONDS, DRAIN_SECONDS, ANSWER_SECONDS = 300, 120, 300, 20
-READ_AT_ONCE = 1_000
-"""What its SQLite storage reads at once unless told otherwise; its sample configuration, made for files, says 10."""
+READ_AT_ONCE, SAMPLE_READ_AT_ONCE = 1_000, 10
+"""What its SQLite storage reads at once unless told otherwise, and what its sample configuration tells any storage."""
 LIMITS = {
     "maxPayloadSize": 65_536,
     "maxInflightMessages": 100,
@@ -94,13 +94,13 @@ def _message(event: Mapping[str, object], at_ms: int) -> str:
     return json.dumps(message, separators=(",", ":"))
 
 
-def events_per_second(installed: Path, here: Path, number: int, read_at_once: int = READ_AT_ONCE) -> float:
-    """Start it on a copy of `here / "filled"` and return how fast the events reach a subscriber."""
+def events_per_second(installed: Path, filled: Path, number: int, read_at_once: int) -> float:
+    """Start it on a copy of a storage that was filled, and return how fast the events reach a subscriber."""
     with ExitStack() as stack:
-        home = here / "thingsboard"
+        home = filled.with_name(f"{filled.name}-home")
         stack.callback(shutil.rmtree, home)
         (home / "logs").mkdir(parents=True)
-        shutil.copytree(here / "filled", home / "data")
+        shutil.copytree(filled, home / "data")
         access = home / "access"
         access.write_text(ACCESS, encoding="utf-8")
         broker = stack.enter_context(mosquitto(home, f"acl_file {access}\n"))

@@ -4,6 +4,7 @@ PYTHON thingsboard_fill.py DIRECTORY < one message a line
 """
 
 import logging
+import sqlite3
 import sys
 import time
 from threading import Event
@@ -16,6 +17,8 @@ storage = SQLiteEventStorage({"data_file_path": sys.argv[1]}, logging.getLogger(
 messages = sys.stdin.read().splitlines()
 for message in messages:
     assert storage.put(message)
-while storage.write_queue.qsize() or storage.len() < len(messages):
+committed = sqlite3.connect(f"{sys.argv[1]}data.db")  # its own connection sees what is not committed yet
+while committed.execute("SELECT count(*) FROM messages").fetchone() != (len(messages),):
     time.sleep(0.1)
+committed.close()
 storage.stop()
