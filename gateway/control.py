@@ -2,7 +2,8 @@
 
 The doorbell is a datagram of one byte: everything that matters is in a file, and a lost ring costs a second at most.
 The control socket speaks JSON, a line a message: one request, then one or more answers, the last with `done`.
-Who may ask: the daemon's own user, root, and members of the configured group (unix(7), SO_PEERCRED).
+Who may ask: the daemon's own user, root, and members of the configured group (unix(7), SO_PEERCRED). A handler finds
+the name of the user that asks in `request["who"]`, whatever the request itself says there.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ Answer = dict[str, Any]
 Tell = Callable[[Answer], Awaitable[None]]
 Handler = Callable[[Mapping[str, Any], Tell], Awaitable[Answer]]
 
+_CREDENTIALS = struct.calcsize("3i")
 LINE = 4 * 1024 * 1024
 """The longest line, for a whole registry in one request."""
 
@@ -162,11 +164,13 @@ async def _answer(
     group: str | None,
     tell: Tell,
 ) -> Answer:
-    if not may_ask(writer.get_extra_info("socket"), group):
+    peer: socket.socket = writer.get_extra_info("socket")
+    if not may_ask(peer, group):
         return {"error": f"your user may not ask this gateway; add it to the group {group or 'of the daemon'}"}
     try:
         request = json.loads(await reader.readline())
         handler = handlers[request["ask"]]
+        request = {**request, "who": user_name(_credentials(peer)[1])}
     except (ValueError, LookupError, TypeError, RecursionError):
         return {"error": "this gateway does not know that request; is the command of the same version as the daemon?"}
     return await _unless_they_leave(reader, handler(request, tell))
@@ -200,11 +204,24 @@ def _explained(error: BaseException) -> str:
 
 def may_ask(connection: socket.socket, group: str | None) -> bool:
     """Tell whether the process at the other end belongs to our user, to root or to the group."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, gid = struct.unpack("3i", credentials)
+    _, uid, gid = _credentials(connection)
     if uid in {0, os.geteuid()}:
         return True
     return group is not None and _is_member(uid, gid, group)
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int, int]:
+    """Return process, user and group at the other end."""
+    process, uid, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS))
+    return process, uid, gid
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, for the audit log; of one without a name the number."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
 
 
 def _is_member(uid: int, gid: int, group: str) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import grp
 import logging
 import os
+import pwd
 import socket
 import sqlite3
 import stat
@@ -29,6 +30,7 @@ from gateway.control import (
     doorbell,
     may_ask,
     serve,
+    user_name,
 )
 from gateway.store.database import StoreError
 
@@ -324,3 +326,21 @@ async def test_whoever_may_not_ask_is_told_how_they_could(directory: Path, monke
     async with serve(directory, {"fail": failing(AssertionError())}, "touchpoint"):
         with pytest.raises(RequestError, match="your user may not ask this gateway; add it to the group touchpoint"):
             await ask(directory, {"ask": "fail"})
+
+
+async def test_a_handler_learns_who_asks(directory: Path) -> None:
+    """From the kernel, for the audit log: what a request says of itself counts for nothing."""
+
+    async def handler(request: Mapping[str, Any], tell: Tell) -> Answer:
+        del tell
+        return {"who": request["who"]}
+
+    async with serve(directory, {"who": handler}, None):
+        mine = pwd.getpwuid(os.geteuid()).pw_name
+        assert await ask(directory, {"ask": "who"}) == {"who": mine}
+        assert await ask(directory, {"ask": "who", "who": "somebody else"}) == {"who": mine}
+
+
+def test_a_user_without_a_name_is_a_number() -> None:
+    """A container may run as a user that no file names."""
+    assert user_name((1 << 31) - 7) == "user 2147483641"

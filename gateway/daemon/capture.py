@@ -1,6 +1,7 @@
 """The capture half: devices and keys, no network."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 from gateway.capture import Capture
 from gateway.clock import Clock
 from gateway.config import ReaderSettings, Settings
-from gateway.control import Answer, NobodyListensError, Ringer, Tell, ask, bell_path, doorbell, serve
+from gateway.control import Answer, NobodyListensError, Ringer, Tell, ask, bell_path, doorbell, serve, user_name
 from gateway.core.consent import Ledger
 from gateway.core.draft import Reader
 from gateway.core.event import EventType
@@ -138,7 +139,8 @@ async def ask_desk(settings: Settings, request: Mapping[str, Any], tell: Tell) -
             return await ask(settings.gateway.sockets, request, tell)
         except NobodyListensError:
             async with open_capture(settings) as half:
-                return await desk(half, settings).handlers()[request["ask"]](request, tell)
+                asked = {**request, "who": user_name(os.geteuid())}
+                return await desk(half, settings).handlers()[request["ask"]](asked, tell)
 
     return await _once_free(answer)
 

@@ -1,4 +1,7 @@
-"""What is taken over from a damaged `capture.db`: consents and touchpoints, each only if all of it is whole."""
+"""What is taken over from a damaged `capture.db`: consents, touchpoints, audit log, each only if all of it is whole.
+
+And the marks: without the counter of commands, old ones could be carried out again.
+"""
 
 import contextlib
 import sqlite3
@@ -6,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.store import ledger, touchpoints
+from gateway.store import audit, ledger, touchpoints
 from gateway.store.database import StoreError, transaction
 
 
@@ -18,7 +21,12 @@ class Part:
     read: Callable[[sqlite3.Connection], object]
 
 
-PARTS = (Part(("consent", "consent_handle"), ledger.read_all), Part(("touchpoint",), touchpoints.load))
+PARTS = (
+    Part(("consent", "consent_handle"), ledger.read_all),
+    Part(("touchpoint",), touchpoints.load),
+    Part(("mark",), lambda source: source.execute("SELECT name, value FROM mark").fetchall()),
+    Part(("audit",), lambda source: list(audit.entries(source))),
+)
 
 
 def take_over(connection: sqlite3.Connection, kept: Path) -> dict[str, int]:

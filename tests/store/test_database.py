@@ -172,7 +172,13 @@ def test_a_damaged_file_is_set_aside_and_what_is_whole_taken_over(tmp_path: Path
     connection, kept = open_whole(tmp_path, CAPTURE, 7)
     assert kept == tmp_path / "capture.db.damaged-7"
     with closing(connection):
-        assert take_over(connection, kept) == {"consent": 0, "consent_handle": 0, "touchpoint": 1}
+        assert take_over(connection, kept) == {
+            "consent": 0,
+            "consent_handle": 0,
+            "touchpoint": 1,
+            "mark": 0,
+            "audit": 0,
+        }
         assert connection.execute("SELECT id FROM touchpoint").fetchall() == [("a",)]
         assert connection.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
     assert not suspect(tmp_path, "capture.db").exists()
