@@ -3,6 +3,7 @@
     needles = Needles([("Anna's token", b"..."), ("a phone's address", bytes.fromhex("c40000000001"))])
     needles.find(data)                    # the labels of what stands in these bytes
     search_files(directory, needles)      # every regular file below a directory
+    prove_absent(directories, identifiers)  # the same over several, with what could not be read
 
 An identifier is searched as it is and backwards (BLE sends addresses with the last byte first), as UTF-16, in
 hexadecimal with and without separators, in base64 at each of its three alignments, percent-encoded and escaped for
@@ -13,14 +14,19 @@ import json
 import os
 import stat
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 SHORTEST = 6
 """Bytes. Anything shorter is found in random data by chance."""
 CHUNK = 1 << 20
+FEW = 256
+"""Up to so many spellings are looked for one after the other: the interpreter's own search is that much faster."""
+TOGETHER = 1_000
+"""So many identifiers are searched for in one go; their spellings fit in some ten megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +38,26 @@ class Finding:
     encoding: str
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a search has come to: nothing was found in so many files, as far as they could be read."""
+
+    files: int
+    findings: list[Finding]
+    unread: list[Path]
+    """Files and directories of which nothing is known."""
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether everything was read and nothing found."""
+        return not self.findings and not self.unread
+
+
 class Needles:
     """What is searched for: labels and raw bytes. Raises ValueError for bytes too short to prove anything.
 
-    The cost of a search depends on the data alone, not on the number of needles: at each position one fixed-length
-    window is looked up in a table.
+    The cost of a search depends on the data alone, not on the number of needles (unless they are few): at each position
+    one fixed-length window is looked up in a table.
     """
 
     def __init__(self, identifiers: Iterable[tuple[str, bytes]]) -> None:
@@ -59,6 +80,13 @@ class Needles:
     def spelled_in(self, data: bytes) -> set[tuple[str, str]]:
         """Return label and encoding of everything that stands in the data."""
         windows = self._by_window
+        if len(windows) <= FEW:
+            return {
+                (label, encoding)
+                for candidates in windows.values()
+                for spelled, label, encoding in candidates
+                if spelled in data
+            }
         return {
             (label, encoding)
             for start in range(len(data) - SHORTEST + 1)
@@ -123,8 +151,8 @@ def _lower_escapes(percent: str) -> str:
 def search_files(directory: Path, needles: Needles) -> list[Finding]:
     """Search every regular file below a directory; FIFOs, sockets and terminals hold nothing to read.
 
-    A file that goes away meanwhile is passed over; one that may not be read raises OSError, since silence about it
-    would count as innocence.
+    A file that goes away meanwhile is passed over; a file or directory that may not be read raises OSError, since
+    silence about it would count as innocence.
     """
     return [
         Finding(path, label, encoding)
@@ -133,8 +161,50 @@ def search_files(directory: Path, needles: Needles) -> list[Finding]:
     ]
 
 
-def _files(directory: Path) -> list[Path]:
-    found = [Path(parent, name) for parent, _, names in os.walk(directory) for name in names]
+def prove_absent(directories: Iterable[Path], identifiers: Iterable[tuple[str, bytes]]) -> Proof:
+    """Search every regular file below some directories for some identifiers. Raises ValueError for too short ones."""
+    files, unread = _all_files(directories)
+    findings: list[Finding] = []
+    for some in _batched(identifiers, TOGETHER) if files else ():
+        needles = Needles(some)
+        for path in files:
+            try:
+                found = sorted(_spelled_in_file(path, needles))
+            except OSError:
+                unread.add(path)
+            else:
+                findings += [Finding(path, label, encoding) for label, encoding in found]
+    return Proof(len(files), findings, sorted(unread))
+
+
+def _batched(identifiers: Iterable[tuple[str, bytes]], size: int) -> Iterator[list[tuple[str, bytes]]]:
+    """Yield the identifiers in lists of at most `size` (itertools.batched is of Python 3.12)."""
+    rest = iter(identifiers)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def _all_files(directories: Iterable[Path]) -> tuple[list[Path], set[Path]]:
+    """List the regular files below some directories, each once, and the directories that cannot be listed."""
+    files: set[Path] = set()
+    unread: set[Path] = set()
+    for directory in directories:
+        files.update(_files(directory.resolve(), lambda error: unread.add(Path(error.filename))))
+    return sorted(files), unread
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _files(directory: Path, unlisted: Callable[[OSError], None] = _raise) -> list[Path]:
+    """List the regular files below a directory, none if it is not there."""
+
+    def failed(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            unlisted(error)
+
+    found = [Path(parent, name) for parent, _, names in os.walk(directory, onerror=failed) for name in names]
     return sorted(path for path in found if _is_regular(path))
 
 

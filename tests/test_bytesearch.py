@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import bytesearch
-from gateway.bytesearch import CHUNK, SHORTEST, Finding, Needles, search_files, spellings
+from gateway.bytesearch import CHUNK, FEW, SHORTEST, Finding, Needles, prove_absent, search_files, spellings
 
 TOKEN = b"Zm9vYmFyLWJhei1xdXV4-_"
 ADDRESS = bytes.fromhex("c4a1b2f3d4e5")
@@ -112,3 +112,62 @@ def test_passes_over_a_file_that_goes_away(tmp_path: Path, monkeypatch: pytest.M
     """A write-ahead log that is deleted between listing and reading is no error."""
     monkeypatch.setattr(bytesearch, "_files", lambda directory: [directory / "capture.db-wal"])
     assert search_files(tmp_path, Needles([("address", ADDRESS)])) == []
+
+
+@pytest.mark.parametrize("others", [0, FEW])
+def test_many_identifiers_are_found_as_a_few_are(others: int) -> None:
+    """Few are looked for one after the other and many in a table; both find the same."""
+    needles = Needles([("planted", TOKEN), *((f"other {n}", n.to_bytes(8, "big") * 4) for n in range(others))])
+    data = b"".join(b"\x00 " + spelled for spelled in spellings(TOKEN).values())
+    assert {encoding for _, encoding in needles.spelled_in(data)} == set(spellings(TOKEN))
+    assert needles.spelled_in(data[:10]) == set()
+
+
+def test_several_directories_are_searched_once_each(tmp_path: Path) -> None:
+    """A directory inside another, or one that is gone, changes nothing; the number of files is told."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "copy").write_bytes(b"x" + TOKEN)
+    (tmp_path / "log").write_bytes(ADDRESS.hex().encode())
+    named = [("token", TOKEN), *((f"other {n}", bytes([n]) * 16) for n in range(5)), ("address", ADDRESS)]
+    proof = prove_absent([tmp_path, tmp_path / "keys", tmp_path / "gone"], named)
+    assert [(each.path.name, each.label) for each in proof.findings] == [("copy", "token"), ("log", "address")]
+    assert (proof.files, proof.unread, proof.holds) == (2, [], False)
+    assert prove_absent([tmp_path / "keys"], [("address", ADDRESS)]).holds
+
+
+def test_identifiers_are_searched_for_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, memory holds the spellings of some of them."""
+    monkeypatch.setattr(bytesearch, "TOGETHER", 2)
+    (tmp_path / "file").write_bytes(TOKEN + ADDRESS)
+    named = [("a", bytes(8)), ("b", bytes([1]) * 8), ("token", TOKEN), ("c", bytes([2]) * 8), ("address", ADDRESS)]
+    assert {each.label for each in prove_absent([tmp_path], named).findings} == {"token", "address"}
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of such a file nothing is known, so nothing is proven; the others are searched all the same."""
+    (tmp_path / "secret").write_bytes(b"")
+    (tmp_path / "file").write_bytes(TOKEN)
+    whole = Path.open
+
+    def refused(self: Path, mode: str) -> object:
+        if self.name == "secret":
+            raise PermissionError(13, "Permission denied", str(self))
+        return whole(self, mode)
+
+    monkeypatch.setattr(Path, "open", refused)
+    proof = prove_absent([tmp_path], [("token", TOKEN)])
+    assert proof.unread == [tmp_path / "secret"]
+    assert [each.label for each in proof.findings] == ["token"]
+    assert not proof.holds
+
+
+def test_a_directory_that_cannot_be_listed_is_no_innocent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, and stops a search that cannot name it."""
+
+    def refused(directory: object) -> object:
+        raise PermissionError(13, "Permission denied", directory)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert prove_absent([tmp_path], [("token", TOKEN)]).unread == [tmp_path]
+    with pytest.raises(PermissionError):
+        search_files(tmp_path, Needles([("token", TOKEN)]))
