@@ -25,6 +25,8 @@ KEY_OCTETS = 32
 SHORT_OCTETS = 16
 """Handles, pseudonyms and proofs are the first 128 bits of their MAC."""
 VERSION = 1
+GRACE_MS = 72 * 3_600_000
+"""So long after its end the key of an epoch is used for what began in it; then never again."""
 _EPOCH_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 """What can stand between the dots of a pseudonym."""
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,6 +43,14 @@ class Epoch:
     until_ms: int | None
     """The first Unix millisecond after it; None while open."""
 
+    def ended(self, now_ms: int) -> bool:
+        """Tell whether it is over at a Unix time."""
+        return self.until_ms is not None and now_ms >= self.until_ms
+
+    def usable(self, now_ms: int) -> bool:
+        """Tell whether what began in it may still be told under its key, at a Unix time."""
+        return self.until_ms is None or now_ms < self.until_ms + GRACE_MS
+
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
@@ -51,14 +61,23 @@ class KeyRing:
     consent_key: bytes = field(repr=False)
     epochs: tuple[Epoch, ...]
 
-    def current(self, now_ms: int) -> Epoch | None:
-        """Return the epoch in force at a Unix time; of several, the one that began last. None when there is none."""
-        in_force = [
-            epoch
-            for epoch in self.epochs
-            if epoch.from_ms <= now_ms and (epoch.until_ms is None or now_ms < epoch.until_ms)
-        ]
+    def current(self, now_ms: int, activated: str | None = None) -> Epoch | None:
+        """Return the epoch in force at a Unix time; of several, the one that began last. None when there is none.
+
+        The one that the centre has activated is in force until it ends, and for as long as its key is used if no other
+        takes its place.
+        """
+        chosen = None if activated is None else self.epoch(activated)
+        if chosen is not None and not chosen.ended(now_ms):
+            return chosen
+        in_force = [epoch for epoch in self.epochs if epoch.from_ms <= now_ms and not epoch.ended(now_ms)]
+        if not in_force and chosen is not None and chosen.usable(now_ms):
+            return chosen
         return max(in_force, key=lambda epoch: epoch.from_ms, default=None)
+
+    def epoch(self, name: str) -> Epoch | None:
+        """Return the epoch of this id, if the ring has it."""
+        return next((epoch for epoch in self.epochs if epoch.id == name), None)
 
     def to_json(self) -> str:
         """Write the ring as the text of its file. It holds the keys."""
@@ -124,6 +143,11 @@ def proof(epoch: Epoch, purpose: str, kind: str, record_id: str) -> str:
 def _use_key(epoch_key: bytes, purpose: str, kind: str) -> bytes:
     """Purposes and kinds are closed sets, so few keys are ever derived."""
     return _hkdf(epoch_key, f"touchpoint/v1/use\0{purpose}\0{kind}")
+
+
+def forget_keys() -> None:
+    """Forget the keys that were derived from epochs' keys: an epoch may be gone."""
+    _use_key.cache_clear()
 
 
 def _hkdf(key: bytes, info: str) -> bytes:

@@ -32,6 +32,8 @@ class Subjects:
     purposes: Mapping[EventType, str]
     """The purpose to which the subject of an event must have consented, by event type."""
     denied: Counter[Reason] = field(default_factory=Counter)
+    activated: str | None = None
+    """The epoch that the centre has made the present one; None: by the dates in the ring."""
 
     def handle(self, token: Identifier) -> str | None:
         """Return the handle under which the ledger knows the token's bearer; None without a key."""
@@ -39,7 +41,7 @@ class Subjects:
 
     def epoch(self, now: Moment) -> Epoch | None:
         """Return the epoch whose key is in force."""
-        return None if self.ring is None else self.ring.current(now.wall_ms)
+        return None if self.ring is None else self.ring.current(now.wall_ms, self.activated)
 
     def name(
         self, token: Identifier, kind: EventType, attribution: Attribution, now: Moment, epoch: Epoch | None = None
@@ -58,12 +60,16 @@ class Subjects:
         self, token: Identifier, kind: EventType, attribution: Attribution, now: Moment, epoch: Epoch | None
     ) -> Named | Denied:
         handle = self.handle(token)
-        if handle is None or epoch is None:
+        if handle is None or epoch is None or not self._holds(epoch, now):
             return Denied(Reason.NO_KEY)
         decision = decide(self.ledger, handle, self.purposes.get(kind), now)
         if isinstance(decision, Denied):
             return decision
         return Named(_subject(token, attribution, epoch, decision), handle, decision.purpose)
+
+    def _holds(self, epoch: Epoch, now: Moment) -> bool:
+        """Tell whether the ring, which may be another one by now, has an epoch that may still be used."""
+        return self.ring is not None and self.ring.epoch(epoch.id) == epoch and epoch.usable(now.wall_ms)
 
 
 def _subject(token: Identifier, attribution: Attribution, epoch: Epoch, granted: Granted) -> Subject:

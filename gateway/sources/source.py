@@ -87,6 +87,16 @@ class Source(ABC):
         """Return the next sighting; waits for ever when nothing is read."""
         return await self._waiting.get()
 
+    @property
+    def name(self) -> str:
+        """The reader's name in the configuration."""
+        return self._name
+
+    async def identify(self, seconds: int) -> bool:
+        """Let the reader show where it is, by light or sound, for so many seconds; False: this kind cannot."""
+        del seconds
+        return False
+
     @abstractmethod
     async def _read(self) -> None:
         """Open the device, say `_up()`, and hand over payloads until it is gone. Raises DeviceLostError.

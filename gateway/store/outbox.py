@@ -21,6 +21,15 @@ _INSERT = """INSERT INTO outbox (sequence, retention, handle, purpose, boot, boo
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _OF_HANDLES = """SELECT sequence, wall_ms FROM outbox INDEXED BY outbox_handle
                  WHERE handle IN (SELECT value FROM json_each(?))"""
+_OF_PURPOSE = f"{_OF_HANDLES} AND purpose = ?"
+_WAITING = """SELECT DISTINCT handle, coalesce(purpose, '') FROM outbox INDEXED BY outbox_handle
+              WHERE handle IN (SELECT value FROM json_each(?))"""
+_NEXT_HANDLE = """WITH RECURSIVE next (handle) AS (
+                    SELECT min(handle) FROM outbox WHERE handle > ?
+                    UNION ALL
+                    SELECT (SELECT min(handle) FROM outbox WHERE handle > next.handle) FROM next
+                    WHERE next.handle IS NOT NULL
+                  ) SELECT handle FROM next WHERE handle IS NOT NULL LIMIT ?"""
 _OF_SEQUENCES = """SELECT sequence, wall_ms FROM outbox
                    WHERE fate = 0 AND sequence IN (SELECT value FROM json_each(?)) ORDER BY sequence"""
 _REWRITE = "UPDATE outbox SET event = ?, crc = ?, fate = ?, handle = NULL, purpose = NULL WHERE sequence = ?"
@@ -137,14 +146,23 @@ class Outbox:
         deleted = self.connection.execute("DELETE FROM outbox WHERE sequence <= ?", (through,)).rowcount
         self.tally({"delivered": deleted - explained})
 
-    def withdraw(self, handles: Collection[str]) -> list[int]:
+    def withdraw(self, handles: Collection[str], purpose: str | None = None) -> list[int]:
         """Turn every row of these handles into a gap and return the sequences; up to `fixed()` they may have been sent.
 
-        Raises StoreError.
+        With a purpose, only the rows that need consent to it. Raises StoreError.
         """
         self.fixed()
-        rows = self.connection.execute(_OF_HANDLES, (json.dumps(sorted(handles)),)).fetchall()
+        named = json.dumps(sorted(handles))
+        rows = self.connection.execute(*(_OF_HANDLES, (named,)) if purpose is None else (_OF_PURPOSE, (named, purpose)))
         return self._replace(sorted(rows), "withdrawn")
+
+    def waiting(self, handles: Collection[str]) -> set[tuple[str, str]]:
+        """Return under which of these handles, and for which purposes, rows wait."""
+        return set(self.connection.execute(_WAITING, (json.dumps(sorted(handles)),)))
+
+    def handles(self, after: str, limit: int) -> list[str]:
+        """Return the next handles under which rows wait, in their order; it costs the same however many rows do."""
+        return [handle for (handle,) in self.connection.execute(_NEXT_HANDLE, (after, limit))]
 
     def set_aside(self, refused: Mapping[int, GapReason]) -> list[int]:
         """Turn the rows that the uplink refused to send into gaps, by sequence and reason; return the sequences."""

@@ -139,6 +139,11 @@ def _uplink_3(database: "Database") -> None:
            ) STRICT"""
     )
     _count_changes_of_consents(database, "consent", "consent_set")
+    database.conn.execute("CREATE TABLE removed (number INTEGER NOT NULL) STRICT")  # consents that the centre dropped
+    database.conn.execute("INSERT INTO removed VALUES (0)")
+    database.conn.execute(
+        "CREATE TRIGGER consent_removed AFTER DELETE ON consent BEGIN UPDATE removed SET number = number + 1; END"
+    )
     database.table("touchpoint").create(
         {"id": str, "position": int, "revision": int, "definition": str},  # definition null: the centre removed it
         pk="id",
@@ -162,6 +167,9 @@ def _uplink_3(database: "Database") -> None:
         strict=True,
     )
     database.table("mark").create({"name": str, "value": str}, pk="name", not_null={"value"}, strict=True)
+    database.conn.execute(
+        "INSERT INTO mark (name, value) VALUES ('file', lower(hex(randomblob(16))))"
+    )  # which one it is
     database.table("tally").create({"name": str, "count": int}, pk="name", not_null={"count"}, strict=True)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.pseudonym import Epoch, KeyRing, derive, handle, proof, pseudonym
+from gateway.core.pseudonym import GRACE_MS, Epoch, KeyRing, derive, handle, proof, pseudonym
 from gateway.core.sighting import Identifier
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "pseudonym.json").read_text(encoding="utf-8"))
@@ -71,6 +71,22 @@ def test_the_epoch_in_force() -> None:
         *(None, "a", "a", "b", "b", "b", "b", None)
     ]
     assert RING.current(10**15) == BY_ID["2027Q1"]
+
+
+def test_an_activated_epoch() -> None:
+    """It is in force before its time and until its end; then the next one, or for 72 hours nothing but it."""
+    ring = KeyRing(
+        "acme", "zrh-1", b"", (Epoch("a", b"", 0, 100), Epoch("b", b"", 100, 200), Epoch("c", b"", 900, 950))
+    )
+    until = 950 + GRACE_MS
+    assert [epoch and epoch.id for epoch in (ring.current(now_ms, "b") for now_ms in (50, 150, 200, 300))] == [
+        "b", "b", "b", "b",
+    ]  # fmt: skip
+    assert [epoch and epoch.id for epoch in (ring.current(now_ms, "a") for now_ms in (50, 150, 250))] == ["a", "b", "a"]
+    assert [epoch and epoch.id for epoch in (ring.current(now_ms, "c") for now_ms in (50, until - 1, until))] == [
+        "c", "c", None,
+    ]  # fmt: skip
+    assert ring.current(50, "unheard of") == ring.epoch("a")
 
 
 @given(rings)

@@ -89,6 +89,24 @@ def test_outside_of_every_epoch_nobody_is_named() -> None:
     assert who.denied == {Reason.NO_KEY: 1}
 
 
+def test_the_activated_epoch_is_the_present_one() -> None:
+    """The centre may begin the next epoch before its time."""
+    who = subjects(agreed())
+    who.activated = NEW.id
+    named = who.name(ANNA, EventType.TAP, "direct", at(1))
+    assert named is not None
+    assert named.subject.pseudonym.startswith("tp1.2027Q1.")
+
+
+def test_the_key_of_an_epoch_long_over_is_never_used() -> None:
+    """What began in it is told under its key for 72 hours, and no longer."""
+    who, end_s = subjects(agreed()), 3_600
+    last = end_s + pseudonym.GRACE_MS // 1000
+    assert who.name(ANNA, EventType.DISAPPEARED, "direct", at(last - 1), OLD) is not None
+    assert who.name(ANNA, EventType.DISAPPEARED, "direct", at(last), OLD) is None
+    assert who.denied == {Reason.NO_KEY: 1}
+
+
 @pytest.mark.parametrize("hidden", [ANNA.value, pseudonym.handle(RING, ANNA), RING.consent_key.hex(), OLD.key.hex()])
 def test_neither_token_nor_handle_nor_key_is_shown(hidden: str) -> None:
     """What names a customer within the store is in no repr."""
