@@ -12,7 +12,7 @@ demo: $(STAMP)  ## a simulated boutique, a real broker, 20 seconds
 
 test: $(STAMP) tests/asyncapi/node_modules lint  ## everything that CI checks
 	tests/needs mosquitto gcc fuse3
-	$(BIN)/python -m pytest -n auto --cov --cov-report=term || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none  # once more, alone: two busy cores upset clocks
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 bench: $(STAMP)  ## each part beside its limit or a peer, side by side (a quarter of an hour): make bench [BENCH="peers --large --json FILE"]
 	tests/needs mosquitto

@@ -17,10 +17,10 @@ from gateway.core import decode, draft
 from gateway.core.draft import INTERACTION, Reader
 from gateway.core.event import Draft, EventType, TouchpointRef
 from gateway.core.health import HealthReport, StoreBeacons
-from gateway.core.presence import Came, Change, Presence
-from gateway.core.pseudonym import Epoch
+from gateway.core.presence import Change, Left, Presence
 from gateway.core.registry import Bearer, Known, Registry
 from gateway.core.sighting import Advertisement, Identifier, Moment, Sighting, Tag, Telemetry
+from gateway.core.stay import Stay, Stays
 from gateway.core.subject import Subjects
 from gateway.core.visit import Debounce, Visits
 
@@ -47,9 +47,6 @@ UNKNOWN = Outcome(Fate.DROPPED, "unknown")
 UNREADABLE = Outcome(Fate.DROPPED, "unreadable")
 NOT_VALID = Outcome(Fate.DROPPED, "not-valid")
 
-Stay = tuple[str, Identifier]
-"""A zone and the customer's beacon that is in it."""
-
 
 @dataclass(slots=True)
 class Path:
@@ -64,8 +61,10 @@ class Path:
     beacons: StoreBeacons = field(default_factory=StoreBeacons)
     training: bool = False
     """Staff are trying things out: events say `test`."""
-    _announced: dict[Stay, tuple[Reader, Epoch]] = field(default_factory=dict, repr=False)
-    """The reader and the epoch of each stay that was announced, until it ends."""
+    stays: Stays = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stays = Stays(self.subjects)
 
     def see(self, sighting: Sighting, now: Moment) -> Outcome:
         """Follow one sighting to its end."""
@@ -162,22 +161,13 @@ class Path:
             if self.subjects.handle(token) in handles:
                 self.visits.end(reader)
         for stay in self.presence.forget(lambda stay: self.subjects.handle(stay[1]) in handles):
-            self._announced.pop(stay, None)
+            self.stays.forget(stay)
 
     def _moved(self, reader: Reader | None, change: Change[Stay], now: Moment) -> tuple[Draft, ...]:
-        """Tell that a customer's beacon came or left: with consent only, and a stay ends as what it began as."""
-        if isinstance(change, Came):
-            epoch = self.subjects.epoch(now)
-            named = self.subjects.name(change.key[1], EventType.APPEARED, "direct", now, epoch)
-            if reader is None or epoch is None or named is None:
-                return ()
-            self._announced[change.key] = (reader, epoch)
-            return (draft.presence(reader, None, named, now, test=self.training),)
-        began = self._announced.pop(change.key, None)
-        if began is None:
-            return ()
-        named = self.subjects.name(change.key[1], EventType.DISAPPEARED, "direct", now, began[1])
-        return () if named is None else (draft.presence(began[0], change.dwell_s, named, now, test=self.training),)
+        """Tell that a customer's beacon came or left."""
+        if isinstance(change, Left):
+            return self.stays.end(change.key, change.dwell_s, now, test=self.training)
+        return () if reader is None else self.stays.begin(change.key, reader, now, test=self.training)
 
     def _reported(self, reports: Iterable[HealthReport], now: Moment) -> tuple[Draft, ...]:
         known = self.registry.touchpoints

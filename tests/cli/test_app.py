@@ -34,6 +34,14 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
             assert parameter.help, f"{parameter.name} is not explained"
 
 
+@pytest.mark.parametrize("path", TREE, ids=" ".join)
+def test_no_help_is_cut(path: tuple[str, ...]) -> None:
+    """The line that each command has in the list fits into a terminal of 80 columns."""
+    shown = CliRunner().invoke(app, [*path, "--help"], terminal_width=80, color=False)
+    _, _, listed = shown.output.partition("Commands:")
+    assert "..." not in listed
+
+
 @pytest.mark.parametrize("path", [path for path in TREE if path], ids=" ".join)
 def test_every_command_stands_in_the_readme(path: tuple[str, ...]) -> None:
     """The README's table of commands names each of them."""
