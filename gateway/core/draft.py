@@ -1,6 +1,6 @@
 """Drafts of events: what the path has understood, put into the words of the contract."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, cast
@@ -9,12 +9,15 @@ from gateway.core.event import (
     Appeared,
     BeaconHealth,
     Channel,
+    ConsentApplied,
+    ConsentChange,
     Disappeared,
     Draft,
     EventType,
     Interaction,
     Phase,
     Product,
+    Range,
     Response,
     TouchpointRef,
     Wire,
@@ -128,6 +131,35 @@ def health(report: HealthReport, touchpoint: Touchpoint, now: Moment, *, test: b
         clock=now.quality,
     )
     return _draft(EventType.BEACON_HEALTH, data, None, now)
+
+
+def consent_granted(record: str, revision: int, reader: str | None, now: Moment) -> Draft:
+    """Draft a `consent-granted`: the record as this gateway signed it, and where the token was presented."""
+    data = ConsentChange(record=record, revision=revision, reader=reader, clock=now.quality)
+    return _draft(EventType.CONSENT_GRANTED, data, None, now)
+
+
+def consent_withdrawn(record: str, revision: int, reader: str | None, now: Moment) -> Draft:
+    """Draft a `consent-withdrawn`: the tombstone as this gateway signed it, and where the token was presented."""
+    data = ConsentChange(record=record, revision=revision, reader=reader, clock=now.quality)
+    return _draft(EventType.CONSENT_WITHDRAWN, data, None, now)
+
+
+def consent_applied(revision: int, possibly_sent: Iterable[int], now: Moment) -> Draft:
+    """Draft a `consent-applied`: the revision of the centre's set (0 for none), what was sent perhaps, by sequence."""
+    data = ConsentApplied(revision=revision, possibly_sent=ranges(possibly_sent), clock=now.quality)
+    return _draft(EventType.CONSENT_APPLIED, data, None, now)
+
+
+def ranges(sequences: Iterable[int]) -> tuple[Range, ...]:
+    """Return the ranges that these sequences come to, in order."""
+    found: list[tuple[int, int]] = []
+    for sequence in sorted(set(sequences)):
+        if found and sequence == found[-1][1] + 1:
+            found[-1] = (found[-1][0], sequence)
+        else:
+            found.append((sequence, sequence))
+    return tuple(Range.between(first, through) for first, through in found)
 
 
 def _draft(kind: EventType, data: Wire, named: Named | None, now: Moment) -> Draft:

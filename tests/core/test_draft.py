@@ -150,3 +150,26 @@ def test_the_health_of_a_beacon(told: Telemetry | None) -> None:
         "rssi": -60,
         "clock": "synced",
     }
+
+
+def test_what_was_said_in_the_store_goes_up_as_it_was_signed() -> None:
+    """With the reader at which the token was presented; about no subject, so that nothing holds it back."""
+    for make, kind in (
+        (draft.consent_granted, EventType.CONSENT_GRANTED),
+        (draft.consent_withdrawn, EventType.CONSENT_WITHDRAWN),
+    ):
+        drafted = make("a.b.c", 3, "scanner", NOW)
+        assert (drafted.type, drafted.handle, drafted.purpose) == (kind, None, None)
+        assert data(drafted) == {"record": "a.b.c", "revision": 3, "reader": "scanner", "clock": "synced"}
+
+
+def test_what_may_have_been_sent_is_told_in_ranges() -> None:
+    """Neighbours are one range, whatever the order and however often they are named."""
+    drafted = draft.consent_applied(7, [5, 1, 2, 2, 3, 9], NOW)
+    assert drafted.type is EventType.CONSENT_APPLIED
+    assert data(drafted) == {
+        "revision": 7,
+        "possibly_sent": [{"from": 1, "through": 3}, {"from": 5, "through": 5}, {"from": 9, "through": 9}],
+        "clock": "synced",
+    }
+    assert data(draft.consent_applied(0, [], NOW))["possibly_sent"] == []
