@@ -34,7 +34,7 @@ def show(
     limit: Annotated[int, typer.Option(min=1, help="How many events, the oldest first.")] = 20,
     json: Json = False,
 ) -> None:
-    """Show what waits: how much, since when, and the oldest events."""
+    """Show what waits, how much and since when."""
     import json as json_text
 
     with failures_explained():
@@ -54,7 +54,10 @@ def show(
 
 @app.command()
 def export(config: Config = None, *, state: State = None) -> None:
-    """Print the events that wait as JSON lines, exactly as they would be sent. Nothing is taken out."""
+    """Print the events that wait as JSON lines.
+
+    Exactly as they would be sent; nothing is taken out.
+    """
     with failures_explained():
         for event in every_event(_backlog(config, state)):
             typer.echo(event)
@@ -62,7 +65,10 @@ def export(config: Config = None, *, state: State = None) -> None:
 
 @app.command()
 def verify(config: Config = None, *, state: State = None, json: Json = False) -> None:
-    """Check the outbox: every event parses, sequences have no hole, the numbers add up. Exit status 1 if not."""
+    """Check that the outbox is whole.
+
+    Every event parses, sequences have no hole, the numbers add up. Exit status 1 if not.
+    """
     from gateway.store.verify import verify as check
 
     with failures_explained():

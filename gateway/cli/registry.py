@@ -21,7 +21,7 @@ def import_(
     *,
     json: Json = False,
 ) -> None:
-    """Make a CSV file the registry: all of it, or nothing if any line is wrong.
+    """Make a CSV file the registry: all of it, or nothing.
 
     Every error is named with its line and column. Works while the gateway runs; the very next tap counts by it.
     """
@@ -31,7 +31,7 @@ def import_(
             text = file.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
             fail(f"{file} is not UTF-8 text: save it as CSV UTF-8; nothing was imported")
-    answer = ask_gateway(settings, {"ask": "registry-import", "csv": text})
+    answer = ask_gateway(settings, {"ask": "registry-import", "csv": text, "file": str(file)})
     if json:
         show_json(answer)
         return
@@ -41,7 +41,7 @@ def import_(
 
 @app.command("list")
 def list_(config: Config = None, *, json: Json = False) -> None:
-    """List the touchpoints: id, kind, where, and what identifies them."""
+    """List the touchpoints, and what identifies them."""
     from dataclasses import asdict
 
     from gateway.store.backlog import Backlog

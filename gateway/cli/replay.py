@@ -1,6 +1,9 @@
 """`touchpoint replay`: recorded sightings, through the same path."""
 
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,11 +44,12 @@ def replay(  # noqa: PLR0913  # its options
     settings = settings_from(config)
     with failures_explained():
         if not file.is_file():
-            fail(f"{file}: no such file", 2)
-        own = _own_state(settings, state)
+            fail(f"{file}: {'is no file' if file.exists() else 'no such file'}", 2)
         begun = _start_ms(start)
+        own = _own_state(settings, state)
         pace = (at_once, 500) if fast else (real_time(), 1)
-        counts = Replay(settings, file, own, begun, *pace).run()
+        with _removed_on_failure(own, made_here=state is None):
+            counts = Replay(settings, file, own, begun, *pace).run()
         backlog = Backlog(own)
     if events:
         from gateway.cli.outbox import every_event
@@ -77,6 +81,17 @@ def _own_state(settings: "Settings", state: Path | None) -> Path:
         fail(f"{state} is the live state directory of this configuration; name another one", 2)
     state.mkdir(parents=True, exist_ok=True)
     return state
+
+
+@contextmanager
+def _removed_on_failure(state: Path, *, made_here: bool) -> Iterator[None]:
+    """Leave no directory behind that was made for a replay that failed or was stopped."""
+    try:
+        yield
+    except BaseException:
+        if made_here:
+            shutil.rmtree(state, ignore_errors=True)
+        raise
 
 
 def _start_ms(start: str | None) -> int:

@@ -216,7 +216,7 @@ def _lock(descriptor: int, path: Path) -> None:
         raise HeldError(
             "use",
             path.parent,
-            f"a {path.stem} half is already running on it (process {holder})",
+            f"the {path.stem} half is already running on it (process {holder})",
             "Stop that one first, or give this one a state directory of its own",
         ) from None
     with contextlib.suppress(OSError):  # the number is for people; the lock itself does not need it
@@ -268,8 +268,12 @@ def _extended(error: BaseException) -> int | None:
 
 def access_hint(directory: Path) -> str:
     """Say what stands in the way of writing to a directory."""
+    if directory.exists() and not directory.is_dir():
+        return f"{directory} is a file: move it away, and create a directory there"
     if not directory.is_dir():
         return f"Create the directory {directory}, owned by the user that the gateway runs as"
+    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        return f"The disk of {directory} is mounted read-only: mount it read-write, and check it for errors"
     if not os.access(directory, os.W_OK | os.X_OK):
         return f"Give the user that the gateway runs as write access to {directory}"
     return f"Check that {directory} is on a disk that is mounted read-write, has space and is healthy"

@@ -36,7 +36,7 @@ def test_a_second_daemon_is_refused(store: Store, subscriber: Subscriber) -> Non
         ran = store.run(half)
         assert ran.returncode == 1
         assert (
-            f"a {half} half is already running on it (process {(store.state / f'{half}.lock').read_text().strip()})"
+            f"the {half} half is already running on it (process {(store.state / f'{half}.lock').read_text().strip()})"
             in ran.stderr
         )
         assert "Traceback" not in ran.stderr
