@@ -7,7 +7,7 @@ event waits for its commit, so that whatever tells the customer "accepted" comes
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +39,10 @@ UNCOMMITTED = 64
 """So many patient commits may be under way; then sources wait, and memory stays bounded."""
 
 
+async def _leave_keys() -> None:
+    """Keep the ring there is."""
+
+
 @dataclass(slots=True)
 class Capture:
     """Follows sightings to the outbox and keeps the outbox in order."""
@@ -52,6 +56,8 @@ class Capture:
     ballast: Ballast
     signer: Signer
     """Signs what is said in this store."""
+    look_at_keys: Callable[..., Awaitable[object]] = _leave_keys
+    """Has the path go on with another key ring when there is one."""
     readers: dict[str, SourceStatus] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     """Since this process started: sightings, absorbed, acted_on, `dropped:{reason}`."""
@@ -242,6 +248,7 @@ class Capture:
                     await self._catch_up()
                 behind = False
                 await self._correct_times()
+                await self.look_at_keys()
             except (sqlite3.Error, StoreError) as error:
                 self._failed(error, "trimming waits")
             self._look_for_suspicion()

@@ -4,18 +4,27 @@ import contextlib
 import os
 import re
 import secrets
+import stat
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.config import ConfigError, Problem, Settings
 from gateway.config.secret import secret_path
-from gateway.core.pseudonym import KeyRing
-from gateway.store.device import leave_public
+from gateway.core.event import rfc3339
+from gateway.core.pseudonym import Epoch, KeyRing, derive
+from gateway.store.database import StoreError, access_hint
+from gateway.store.device import PUBLIC, leave_public, public_key, public_text
 
 ROOT_OCTETS = 32
+AHEAD_MS = 14 * 24 * 3_600_000
+"""How long before the end of an epoch the next one should be in the ring."""
+_PIECE = 1 << 20
 _QUARTER = re.compile(r"(2[0-9]{3})Q([1-4])")
 
 
@@ -87,16 +96,144 @@ def write_secret(path: Path, text: str) -> None:
         raise KeyFileError(f"cannot write {path}: {_why(error)}") from None
 
 
+def replace_secret(path: Path, text: str) -> None:
+    """Write a file anew, whole or not at all, for its owner alone; what it held is overwritten. Raises KeyFileError.
+
+    A power cut leaves the old file or the new one. Flash memory may keep what was overwritten.
+    """
+    path = path.resolve()
+    new = path.with_name(f"{path.name}.new")
+    if new.exists():
+        destroy(new)  # what was interrupted before
+    write_secret(new, text)
+    try:
+        with path.open("r+b") as old:
+            _belong_like(new, old.fileno())
+            new.replace(path)
+            _sync_directory(path)
+            _overwrite(old.fileno())
+    except OSError as error:
+        if new.exists():
+            destroy(new)
+        raise KeyFileError(f"cannot write {path}: {_why(error)}") from None
+
+
+def destroy(path: Path) -> bool:
+    """Overwrite a file and remove it; False if there is none. Raises KeyFileError.
+
+    A file that was removed halfway is removed by the next attempt. Flash memory may keep what was overwritten.
+    """
+    try:
+        target = path.resolve(strict=True)
+        with target.open("r+b") as file:
+            _overwrite(file.fileno())
+        target.unlink()
+        _sync_directory(target)
+        path.unlink(missing_ok=True)  # a link to it
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise KeyFileError(f"cannot destroy {path}: {_why(error)}") from None
+    return True
+
+
+def _overwrite(descriptor: int) -> None:
+    left = os.fstat(descriptor).st_size
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    while left > 0:
+        left -= os.write(descriptor, bytes(min(left, _PIECE)))
+    os.fsync(descriptor)
+
+
+def _belong_like(path: Path, descriptor: int) -> None:
+    """Give a new file to whoever has the old one: root may renew the ring of the gateway's user."""
+    status = os.fstat(descriptor)
+    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+        os.chown(path, status.st_uid, status.st_gid)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def others_may_read(path: Path) -> bool:
+    """Tell whether anybody but its owner may read a file, or change it; False if there is none that we may look at."""
+    try:
+        return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+    except OSError:
+        return False
+
+
+def key_files(settings: Settings) -> dict[str, Path]:
+    """Return where this gateway's secrets lie, by the name of their setting; without credentials that are not here."""
+    named = {
+        "pseudonym.keys": settings.pseudonym.path,
+        "consent.device_key": device_key_path(settings),
+        "mqtt.key": settings.mqtt.key,
+        "mqtt.password_file": secret_path(settings.mqtt.password_file) if settings.mqtt.password_file else None,
+    }
+    return {name: path for name, path in named.items() if path is not None}
+
+
+def rotated(ring: KeyRing, root: bytes, spans: Iterable[tuple[str, int, int | None]], now_ms: int) -> KeyRing:
+    """Return the ring with these epochs added, and without those that ended long enough ago.
+
+    Raises KeyFileError when the ring is not derived from this root.
+    """
+    held = {epoch.id: epoch for epoch in ring.epochs}
+    again = derive(root, ring.tenant, ring.site, [(each.id, each.from_ms, each.until_ms) for each in ring.epochs])
+    if again != ring:
+        raise KeyFileError(
+            f"the ring of {ring.tenant}/{ring.site} is not derived from this root key; nothing was written"
+        )
+    added = derive(root, ring.tenant, ring.site, [span for span in spans if span[0] not in held]).epochs
+    kept = [epoch for epoch in ring.epochs if epoch.usable(now_ms)]
+    return replace(ring, epochs=tuple(sorted([*kept, *added], key=lambda epoch: epoch.from_ms)))
+
+
+def ring_warnings(ring: KeyRing, now_ms: int) -> list[str]:
+    """Say which epochs of a ring should be gone, and which are missing."""
+    overdue = [
+        f"epoch {epoch.id} ended at {rfc3339(epoch.until_ms or 0)}, more than 72 hours ago: touchpoint keys retire"
+        for epoch in ring.epochs
+        if not epoch.usable(now_ms)
+    ]
+    renew = "add it at the trust service (touchpoint keys rotate) and bring the ring here"
+    current = ring.current(now_ms)
+    if current is None:
+        return [*overdue, f"no epoch is in force, so no event names a subject: {renew}"]
+    ends_ms = current.until_ms
+    if ends_ms is not None and ends_ms - now_ms <= AHEAD_MS and ring.current(ends_ms) is None:
+        return [*overdue, f"epoch {current.id} ends at {rfc3339(ends_ms)} and the ring holds none after it: {renew}"]
+    return overdue
+
+
+def ring_secrets(ring: KeyRing, *epochs: Epoch) -> list[tuple[str, bytes]]:
+    """Return keys under names that may be shown, to search for them: of these epochs, or else of the whole ring."""
+    named = [(f"the key of epoch {epoch.id}", epoch.key) for epoch in epochs or ring.epochs]
+    return named if epochs else [("the consent key", ring.consent_key), *named]
+
+
+def device_key_path(settings: Settings) -> Path | None:
+    """Return where the device key lies; None for a credential in a process that systemd gave none."""
+    named = settings.consent.device_key
+    return settings.gateway.state / "device.key" if named is None else secret_path(named)
+
+
 def device_key(settings: Settings) -> Ed25519PrivateKey:
     """Read the key that signs this gateway's consents, and leave its public half for the uplink to read.
 
-    The first start makes it, unless the configuration names another. Raises ConfigError.
+    The first start makes it, unless the configuration names another. Raises ConfigError, StoreError.
     """
     state, named = settings.gateway.state, settings.consent.device_key
-    path = state / "device.key" if named is None else secret_path(named) or Path(named)
+    path = device_key_path(settings) or Path(named or "")
+    if named is None and not path.exists():
+        _make_device_key(path)
     try:
-        if named is None and not path.exists():
-            write_secret(path, new_root())
         key = Ed25519PrivateKey.from_private_bytes(read_root(path))
         leave_public(state, key.public_key())
     except (KeyFileError, OSError) as error:
@@ -104,6 +241,35 @@ def device_key(settings: Settings) -> Ed25519PrivateKey:
             [Problem(str(path), None, "consent.device_key", str(error), "make one: touchpoint keys new FILE")]
         ) from None
     return key
+
+
+def _make_device_key(path: Path) -> None:
+    try:
+        write_secret(path, new_root())
+    except KeyFileError as error:  # nothing is wrong with the configuration: it may work at the next start
+        raise StoreError("write", path, str(error), access_hint(path.parent)) from None
+
+
+def device_public(settings: Settings) -> str | None:
+    """Return the public half of the device key, `x` of its JWK; None before the first start. Raises KeyFileError.
+
+    From the key itself where this user may read it, else from what capture has left for the uplink to read.
+    """
+    private = device_key_path(settings)
+    if private is not None and os.access(private, os.R_OK):
+        return public_text(Ed25519PrivateKey.from_private_bytes(read_root(private)).public_key())
+    public = settings.gateway.state / PUBLIC
+    try:
+        return public_text(public_key(public.read_text(encoding="ascii").strip()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise KeyFileError(f"cannot read the public key {public}: {_why(error)}") from None
+
+
+def thumbprint(x: str) -> str:
+    """Return the JWK thumbprint of an Ed25519 public key: SHA-256, base64url (RFC 7638; RFC 8037, appendix A.3)."""
+    return _text(sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest())
 
 
 def quarter(epoch: str) -> tuple[str, int, int]:

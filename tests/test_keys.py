@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gateway import keys
 from gateway.config import ConfigError, GatewaySettings, MqttSettings, PseudonymSettings, Settings
 from gateway.core.pseudonym import KeyRing, derive
+from gateway.store.device import public_text
 
 ROOT = bytes(range(32))
 RING = derive(ROOT, "acme", "zrh-1", [keys.quarter("2026Q4")])
@@ -207,3 +208,189 @@ def test_the_quarters_of_any_time_are_without_a_gap(now_ms: int, count: int) -> 
     assert len(spans) == count
     assert spans[0][1] <= now_ms < spans[0][2]
     assert all(before[2] == after[1] for before, after in pairwise(spans))
+
+
+# --- keys that come and go --------------------------------------------------------------------------------------
+
+HOUR = 3_600_000
+Q3, Q4, Q1 = (keys.quarter(name) for name in ("2026Q3", "2026Q4", "2027Q1"))
+NOW = ms(2026, 11, 23)
+
+
+def test_a_ring_is_renewed() -> None:
+    """The coming epoch is added; one that ended more than 72 hours ago is left out; what is there stays as it is."""
+    ring = derive(ROOT, "acme", "zrh-1", [Q3, Q4])
+    renewed = keys.rotated(ring, ROOT, [Q1, Q4], NOW)
+    assert renewed == derive(ROOT, "acme", "zrh-1", [Q4, Q1])
+    assert keys.rotated(ring, ROOT, [Q4], Q3[2] + 72 * HOUR - 1) == ring
+    assert keys.rotated(renewed, ROOT, [Q4, Q1], NOW) == renewed
+
+
+def test_another_root_renews_no_ring() -> None:
+    """Pseudonyms of half a ring could not be joined with the other half's."""
+    with pytest.raises(keys.KeyFileError, match="acme/zrh-1 is not derived from this root key"):
+        keys.rotated(RING, bytes(32), [Q1], NOW)
+
+
+@pytest.mark.parametrize(
+    ("spans", "now_ms", "said"),
+    [
+        ([Q4], NOW, []),
+        ([Q4, Q1], Q4[2] - HOUR, []),
+        ([Q4], Q4[2] - 14 * 24 * HOUR - 1, []),
+        (
+            [Q4],
+            Q4[2] - 14 * 24 * HOUR,
+            ["epoch 2026Q4 ends at 2027-01-01T00:00:00.000Z and the ring holds none after it"],
+        ),
+        ([Q4], Q4[2], ["no epoch is in force"]),
+        ([], NOW, ["no epoch is in force"]),
+        ([Q3, Q4], Q3[2] + 72 * HOUR - 1, []),
+        ([Q3, Q4], Q3[2] + 72 * HOUR, ["epoch 2026Q3 ended at 2026-10-01T00:00:00.000Z, more than 72 hours ago"]),
+        ([("open", 0, None)], NOW, []),
+    ],
+)
+def test_what_is_due_is_said(spans: list[tuple[str, int, int | None]], now_ms: int, said: list[str]) -> None:
+    """An epoch that should be gone, one that is missing soon, and one that is missing now."""
+    warnings = keys.ring_warnings(derive(ROOT, "acme", "zrh-1", spans), now_ms)
+    assert all(text in warning for text, warning in zip(said, warnings, strict=True))
+
+
+def test_a_secret_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    """By another file, for its owner alone; nothing else is left in the directory."""
+    path = written(tmp_path / "keys.json")
+    path.chmod(0o640)
+    before = path.stat().st_ino
+    keys.replace_secret(path, "new")
+    assert path.read_text(encoding="utf-8") == "new\n"
+    assert path.stat().st_ino != before
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_secret_was_is_overwritten(tmp_path: Path) -> None:
+    """Whoever still has the old file open, or another name for it, reads nothing in it any more."""
+    path = written(tmp_path / "keys.json")
+    (tmp_path / "backup").hardlink_to(path)
+    keys.replace_secret(path, "new")
+    assert set((tmp_path / "backup").read_bytes()) == {0}
+
+
+def test_a_link_to_a_secret_stays_a_link(tmp_path: Path) -> None:
+    """The file that it leads to is replaced."""
+    (tmp_path / "real").mkdir()
+    path = written(tmp_path / "real" / "keys.json")
+    (tmp_path / "link").symlink_to(path)
+    keys.replace_secret(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert path.read_text(encoding="utf-8") == "new\n"
+
+
+def test_what_was_interrupted_is_cleared_away(tmp_path: Path) -> None:
+    """A file that an interrupted change has left holds keys too: it goes with the next change."""
+    path = written(tmp_path / "keys.json")
+    written(tmp_path / "keys.json.new")
+    keys.replace_secret(path, "new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_secret_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old one is whole, and nothing of the new one is left."""
+    path = written(tmp_path / "keys.json")
+
+    def refused(self: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self), None, str(target))
+
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(keys.KeyFileError, match=r"cannot write .*keys\.json: Permission denied"):
+        keys.replace_secret(path, LEAK)
+    assert keys.read_ring(path) == RING
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_destroyed_file_is_overwritten_and_gone(tmp_path: Path) -> None:
+    """Under all its names; a second time there is nothing to do."""
+    path = written(tmp_path / "keys.json")
+    (tmp_path / "backup").hardlink_to(path)
+    (tmp_path / "link").symlink_to(path)
+    assert keys.destroy(tmp_path / "link")
+    assert set((tmp_path / "backup").read_bytes()) == {0}
+    assert [each.name for each in tmp_path.iterdir()] == ["backup"]
+    assert not keys.destroy(path)
+
+
+def test_what_cannot_be_destroyed_says_why(tmp_path: Path) -> None:
+    """A directory, for instance."""
+    with pytest.raises(keys.KeyFileError, match=r"cannot destroy .*: Is a directory"):
+        keys.destroy(tmp_path)
+
+
+def test_who_else_may_read_a_file(tmp_path: Path) -> None:
+    """Group or others, or change it; a file that is not there is read by nobody."""
+    path = written(tmp_path / "keys.json")
+    assert not keys.others_may_read(path)
+    for mode in (0o640, 0o604, 0o620):
+        path.chmod(mode)
+        assert keys.others_may_read(path)
+    assert not keys.others_may_read(tmp_path / "none")
+
+
+def test_names_of_keys_can_be_shown() -> None:
+    """What is searched for is named without being shown."""
+    named = keys.ring_secrets(RING)
+    assert [name for name, _ in named] == ["the consent key", "the key of epoch 2026Q4"]
+    assert keys.ring_secrets(RING, RING.epochs[0]) == named[1:]
+    assert dict(named)["the consent key"] == RING.consent_key
+
+
+# --- the device key ---------------------------------------------------------------------------------------------
+
+
+def test_the_thumbprint_is_that_of_the_standard() -> None:
+    """The key and the thumbprint of RFC 8037, appendices A.2 and A.3."""
+    x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+    assert keys.thumbprint(x) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+
+def of_state(directory: Path) -> Settings:
+    """Return the settings of a gateway with this state directory."""
+    return settings(directory / "keys.json").model_copy(
+        update={"gateway": GatewaySettings(tenant="acme", site="zrh-1", id="gw-1", state=directory)}
+    )
+
+
+def test_the_public_half_is_there_after_the_first_start(tmp_path: Path) -> None:
+    """From the key, or for those who may not read it from what was left for them; before, there is none."""
+    here = of_state(tmp_path)
+    assert keys.device_public(here) is None
+    assert list(tmp_path.iterdir()) == []
+    x = public_text(keys.device_key(here).public_key())
+    assert keys.device_public(here) == x
+    (tmp_path / "device.key").unlink()
+    assert keys.device_public(here) == x
+
+
+def test_a_public_half_that_is_none_says_so(tmp_path: Path) -> None:
+    """And does not show what stands there instead."""
+    (tmp_path / "device.pub").write_text(LEAK, encoding="ascii")
+    with pytest.raises(keys.KeyFileError, match=r"cannot read the public key .*device\.pub") as refusal:
+        keys.device_public(of_state(tmp_path))
+    assert LEAK not in str(refusal.value)
+
+
+def test_where_secrets_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the names of their settings; a credential that nobody passed lies nowhere."""
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    here = of_state(tmp_path)
+    assert keys.key_files(here) == {
+        "pseudonym.keys": tmp_path / "keys.json",
+        "consent.device_key": tmp_path / "device.key",
+    }
+    files = {"ca": "/a", "certificate": "/c", "key": "/k", "password_file": "/p"}
+    mqtt = MqttSettings.model_validate({"host": "h", "username": "u", **files})
+    named = here.model_copy(update={"mqtt": mqtt, "pseudonym": PseudonymSettings(keys="ring")})
+    assert keys.key_files(named) == {
+        "consent.device_key": tmp_path / "device.key",
+        "mqtt.key": Path("/k"),
+        "mqtt.password_file": Path("/p"),
+    }

@@ -26,6 +26,7 @@ Config = Annotated[
         help="The configuration; else $TOUCHPOINT_CONFIG, else /etc/touchpoint/gateway.toml.",
     ),
 ]
+Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing: for scripts.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -33,6 +34,12 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
     """Say on standard error what is wrong, and end with this exit status."""
     typer.echo(message, err=True)
     raise typer.Exit(code)
+
+
+def confirm(question: str, word: str, *, yes: bool) -> None:
+    """Have a person type a word before what cannot be undone, unless they have said yes already; or end."""
+    if not yes and typer.prompt(f"{question}\nType {word} to go on", default="", show_default=False, err=True) != word:
+        fail("That was not it; nothing was changed.")
 
 
 def show_json(value: object) -> None:

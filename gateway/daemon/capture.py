@@ -10,17 +10,29 @@ from typing import Any, TypeVar
 from gateway.capture import Capture
 from gateway.clock import Clock
 from gateway.config import ReaderSettings, Settings
-from gateway.control import Answer, NobodyListensError, Ringer, Tell, ask, bell_path, doorbell, serve, user_name
+from gateway.control import (
+    Answer,
+    Handler,
+    NobodyListensError,
+    Ringer,
+    Tell,
+    ask,
+    bell_path,
+    doorbell,
+    serve,
+    user_name,
+)
 from gateway.core.consent import Ledger
 from gateway.core.draft import Reader
 from gateway.core.event import EventType
 from gateway.core.jws import Signer
 from gateway.core.path import Path
-from gateway.core.pseudonym import KeyRing
+from gateway.core.pseudonym import KeyRing, forget_keys
 from gateway.core.registry import BearerRule, Registry, Touchpoint, build
 from gateway.core.subject import Subjects
 from gateway.core.visit import Debounce, Visits
 from gateway.daemon.opening import open_outbox
+from gateway.daemon.ring import RingFile
 from gateway.daemon.trust import ledger as ledger_of
 from gateway.daemon.trust import own_kid
 from gateway.desk import Desk
@@ -29,6 +41,7 @@ from gateway.log import log
 from gateway.sources.scanner import ScannerSource
 from gateway.sources.simulated import SimulatedSource
 from gateway.sources.source import Source, SourceStatus
+from gateway.store import audit
 from gateway.store.ballast import Ballast
 from gateway.store.database import CorruptError, HeldError, only_one
 from gateway.store.ledger import sign_unsigned
@@ -86,7 +99,25 @@ async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
         await writer.commit(lambda outbox: sign_unsigned(outbox.connection, signer.sign))
         number, touchpoints = await writer.commit(lambda outbox: load(outbox.connection))
         path = sighting_path(settings, registry(settings, touchpoints, number), ring, ledger)
-        yield Capture(path, writer, clock, followed, asyncio.Event(), ringer, ballast, signer)
+        half = Capture(path, writer, clock, followed, asyncio.Event(), ringer, ballast, signer)
+        half.look_at_keys = ring_file(half, settings).look
+        yield half
+
+
+def ring_file(half: Capture, settings: Settings) -> RingFile:
+    """Follow the file of the key ring."""
+
+    async def note(who: str, epochs: list[str]) -> None:
+        at_ms = half.clock.now().wall_ms
+        await half.writer.commit(
+            lambda outbox: audit.append(outbox.connection, at_ms, who, "keys-changed", {"epochs": epochs})
+        )
+
+    def use(ring: KeyRing | None) -> None:
+        half.path.subjects.ring = ring
+        forget_keys()
+
+    return RingFile(settings, use, note, half.path.subjects.ring)
 
 
 async def capture(settings: Settings) -> None:
@@ -106,7 +137,7 @@ async def _capture(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         half = await _once_free(lambda: stack.enter_async_context(open_capture(settings)))
         await stack.enter_async_context(doorbell(gateway.sockets, "capture", half.bell))
-        await stack.enter_async_context(serve(gateway.sockets, desk(half, settings).handlers(), gateway.group))
+        await stack.enter_async_context(serve(gateway.sockets, _handlers(half, settings), gateway.group))
         if half.path.subjects.ring is None:
             log.warning("no key ring at %s: no subject is named in any event", settings.pseudonym.keys)
         log.info("capture: session %s, %d readers", half.writer.outbox.session, len(settings.readers))
@@ -156,6 +187,16 @@ async def _once_free(work: Callable[[], Awaitable[Result]]) -> Result:
             if loop.time() >= until:
                 raise
             await asyncio.sleep(HELD_SECONDS / 40)
+
+
+def _handlers(half: Capture, settings: Settings) -> Mapping[str, Handler]:
+    """Return what may be asked of the running half."""
+
+    async def keys_reload(request: Mapping[str, Any], tell: Tell) -> Answer:
+        del tell
+        return {"epochs": await half.look_at_keys(who=request["who"])}
+
+    return {**desk(half, settings).handlers(), "keys-reload": keys_reload}
 
 
 def desk(half: Capture, settings: Settings) -> Desk:

@@ -1,5 +1,7 @@
 """Naming a subject: consent first, then pseudonym and proof."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.core import pseudonym
@@ -104,6 +106,17 @@ def test_the_key_of_an_epoch_long_over_is_never_used() -> None:
     last = end_s + pseudonym.GRACE_MS // 1000
     assert who.name(ANNA, EventType.DISAPPEARED, "direct", at(last - 1), OLD) is not None
     assert who.name(ANNA, EventType.DISAPPEARED, "direct", at(last), OLD) is None
+    assert who.denied == {Reason.NO_KEY: 1}
+
+
+def test_the_key_of_an_epoch_that_was_taken_away_is_never_used() -> None:
+    """What began in an epoch goes on under its key only while the ring holds it; derived keys are forgotten with it."""
+    who, later = subjects(agreed()), at(3_600)
+    assert who.name(ANNA, EventType.DISAPPEARED, "direct", later, OLD) is not None
+    who.ring = replace(RING, epochs=(NEW,))
+    pseudonym.forget_keys()
+    assert who.name(ANNA, EventType.DISAPPEARED, "direct", later, OLD) is None
+    assert who.name(ANNA, EventType.DISAPPEARED, "direct", later, NEW) is not None
     assert who.denied == {Reason.NO_KEY: 1}
 
 
