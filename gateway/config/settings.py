@@ -214,19 +214,48 @@ Signed = Literal["consent", "command", "cue"]
 """What the centre signs."""
 
 
+DAYS: Final = 3653
+"""The longest that a consent given in the store can hold."""
+
+
 class ConsentSettings(_Table):
     """What customers consent to, and for how long."""
 
     controller: Label | None = Field(default=None, examples=["Acme SA, Geneva"])
     """Who is responsible for the data; default: the tenant."""
+    address: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        default=None, examples=["Acme SA, Rue du Rhone 1, 1204 Geneva"]
+    )
+    """Where the controller is reached by post; stands in records of consent and on receipts."""
+    contact: Label | None = Field(default=None, examples=["privacy@acme.example"])
+    """How customers reach whoever looks after their data."""
     notice: Label = "1"
     """Version of the privacy notice that staff hand out now."""
+    notice_link: Annotated[str, Field(pattern=r"^https://[^\s/@]+(/\S*)?$", max_length=2048)] | None = Field(
+        default=None, examples=["https://acme.example/privacy"]
+    )
+    """Where the notice can be read."""
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
     """Language of the notice (BCP 47)."""
     jurisdiction: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")] = "CH"
     """Country, or part of one, whose law applies (ISO 3166)."""
-    days: Annotated[int, Field(ge=1, le=3653)] = 365
+    days: Annotated[int, Field(ge=1, le=DAYS)] = 365
     """How long a consent given in the store holds."""
+    personal_data: Annotated[tuple[Label, ...], Field(strict=False, min_length=1, max_length=32)] = (
+        "what was tapped, scanned or answered, where and when",
+        "a pseudonym of the token",
+    )
+    """What is collected (ISO/IEC TS 27560, PII information)."""
+    storage: Label = "the gateway in this store until delivered, then the controller's systems"
+    """Where it is kept."""
+    retention: Annotated[str, Field(pattern=r"^P[0-9]{1,4}[YMWD]([0-9]{1,4}[MD]){0,2}$", max_length=32)] = "P1Y"
+    """How long it is kept: years, months, weeks, days (ISO 8601)."""
+    recipients: Annotated[tuple[Label, ...], Field(strict=False, max_length=32)] = ()
+    """Third parties that receive it."""
+    withdrawal: Annotated[str, Field(min_length=1, max_length=256)] = (
+        "Present the same card, phone or code at the counter and say so; it holds at once."
+    )
+    """How consent is withdrawn."""
     stale_hours: Annotated[int, Field(ge=1, le=72)] = 24
     """With an issuer of consents: so long after the centre's last word on the consent set no customer is named."""
     device_key: FileOrCredential | None = Field(default=None, examples=["/etc/touchpoint/device.key"])
@@ -257,6 +286,13 @@ class IssuerSettings(_Table):
     """The public key, Ed25519: `x` of its JWK (RFC 8037), base64url."""
     may: Annotated[tuple[Signed, ...], Field(strict=False, min_length=1)] = ("consent", "command", "cue")
     """What it may sign."""
+
+
+class AuditSettings(_Table):
+    """The audit log: who did what and when, without identities."""
+
+    days: Annotated[int, Field(ge=365, le=3653)] = 400
+    """How long entries are kept. Some laws ask for a year at least."""
 
 
 class ReaderSettings(_Table):
@@ -345,6 +381,7 @@ class Settings(_Table):
     clock: ClockSettings = ClockSettings()
     visit: VisitSettings = VisitSettings()
     consent: ConsentSettings = ConsentSettings()
+    audit: AuditSettings = AuditSettings()
     readers: Annotated[tuple[ReaderSettings, ...], Field(strict=False)] = Field(default=(), alias="reader")
     bearers: Annotated[tuple[BearerSettings, ...], Field(strict=False)] = Field(default=(), alias="bearer")
     issuers: Annotated[tuple[IssuerSettings, ...], Field(strict=False)] = Field(default=(), alias="issuer")

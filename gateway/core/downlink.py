@@ -61,6 +61,8 @@ Language = Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2
 """A language tag (BCP 47)."""
 IdentifierText = Annotated[str, StringConstraints(max_length=2048, pattern=r"^[a-z0-9-]{1,32}:.")]
 """`kind:value`, and `#answer` after it at a feedback point."""
+Duration = Annotated[str, StringConstraints(max_length=32, pattern=r"^P[0-9]{1,4}[YMWD]([0-9]{1,4}[MD]){0,2}$")]
+"""A length of time in years, months, weeks and days (ISO 8601)."""
 HttpsUrl = Annotated[str, StringConstraints(max_length=2048, pattern=r"^https://[^\s/@]+(/\S*)?$")]
 
 
@@ -150,6 +152,23 @@ COMMAND: TypeAdapter[Command] = TypeAdapter(Command, config=ConfigDict(title="co
 """Parses the closed list of commands: `COMMAND.validate_json(payload)`."""
 
 
+class Terms(Wire):
+    """What else was said about the processing when consent was given: the rest of the fields of ISO/IEC TS 27560."""
+
+    notice_link: HttpsUrl | None = None
+    """Where the notice can be read."""
+    personal_data: Annotated[tuple[Label, ...], Field(min_length=1, max_length=32)]
+    storage: Label
+    retention: Duration
+    recipients: Annotated[tuple[Label, ...], Field(max_length=32)]
+    withdrawal: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    """How consent is withdrawn."""
+    address: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
+    """The controller's, by post."""
+    contact: Label | None = None
+    """How the controller is reached."""
+
+
 class ConsentRecord(Wire):
     """A consent, central or given in the store (ISO/IEC TS 27560, W3C DPV). The higher revision replaces the lower."""
 
@@ -173,6 +192,7 @@ class ConsentRecord(Wire):
     issuer_kid: Label
     tenant: Name
     site: Name
+    terms: Terms | None = None
 
     @model_validator(mode="after")
     def _withdrawn_at_some_time(self) -> Self:

@@ -9,6 +9,7 @@ from gateway.core.event import (
     Appeared,
     BeaconHealth,
     Channel,
+    CommandResult,
     ConsentApplied,
     ConsentChange,
     Disappeared,
@@ -53,6 +54,8 @@ INTERACTION: Mapping[Channel, Literal[EventType.TAP, EventType.SCAN]] = {
     "ble": EventType.TAP,
 }
 """What an act at a reader is called, by channel."""
+RANGES = 500
+"""So many ranges stand in one `consent-applied`, which stays far below the size that brokers take."""
 
 
 @lru_cache(maxsize=1024)
@@ -145,10 +148,23 @@ def consent_withdrawn(record: str, revision: int, reader: str | None, now: Momen
     return _draft(EventType.CONSENT_WITHDRAWN, data, None, now)
 
 
-def consent_applied(revision: int, possibly_sent: Iterable[int], now: Moment) -> Draft:
-    """Draft a `consent-applied`: the revision of the centre's set (0 for none), what was sent perhaps, by sequence."""
-    data = ConsentApplied(revision=revision, possibly_sent=ranges(possibly_sent), clock=now.quality)
-    return _draft(EventType.CONSENT_APPLIED, data, None, now)
+def consent_applied(revision: int, possibly_sent: Iterable[int], now: Moment) -> tuple[Draft, ...]:
+    """Draft a `consent-applied`: the revision of the centre's set (0 for none), what was sent perhaps, by sequence.
+
+    More than one, when more may have been sent than one can hold.
+    """
+    found = ranges(possibly_sent)
+    parts = [found[at : at + RANGES] for at in range(0, max(len(found), 1), RANGES)]
+    told = [ConsentApplied(revision=revision, possibly_sent=part, clock=now.quality) for part in parts]
+    return tuple(_draft(EventType.CONSENT_APPLIED, data, None, now) for data in told)
+
+
+def command_result(
+    command_id: str, command: str, status: Literal["done", "refused", "failed"], reason: str | None, now: Moment
+) -> Draft:
+    """Draft a `command-result`. Raises ValueError for an id or a name that no command has."""
+    data = CommandResult(command_id=command_id, command=command, status=status, reason=reason, clock=now.quality)
+    return _draft(EventType.COMMAND_RESULT, data, None, now)
 
 
 def ranges(sequences: Iterable[int]) -> tuple[Range, ...]:

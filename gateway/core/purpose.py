@@ -1,4 +1,4 @@
-"""The purposes that consent can be given for: terms of the W3C Data Privacy Vocabulary (DPV 2, Purposes).
+"""The purposes that consent can be given for: terms of the W3C Data Privacy Vocabulary (DPV 2.0, purposes.csv).
 
 In the configuration, in events and in the derivation of keys a purpose is a word like `service-personalisation`; in
 consent records it is the IRI of the term, `https://w3id.org/dpv#ServicePersonalisation`.
@@ -24,6 +24,8 @@ _TERMS = (
     "Personalisation",
     "PersonalisedAdvertising",
     "PersonalisedBenefits",
+    "ProvidePersonalisedRecommendations",
+    "ProvideProductRecommendations",
     "RequestedServiceProvision",
     "ResearchAndDevelopment",
     "ServiceOptimisation",
@@ -47,3 +49,8 @@ def words(purposes: Iterable[str]) -> frozenset[str]:
     """Return the purposes of a record, given as IRIs or words, as words; what is not in the vocabulary counts not."""
     named = (_WORD.get(purpose, purpose) for purpose in purposes)
     return frozenset(word for word in named if word in IRI)
+
+
+def named(purposes: Iterable[str]) -> list[str]:
+    """Return the purposes of a record for people: as words, sorted; what is not in the vocabulary as it stands."""
+    return sorted({_WORD.get(purpose, purpose) for purpose in purposes})

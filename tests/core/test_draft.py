@@ -165,11 +165,19 @@ def test_what_was_said_in_the_store_goes_up_as_it_was_signed() -> None:
 
 def test_what_may_have_been_sent_is_told_in_ranges() -> None:
     """Neighbours are one range, whatever the order and however often they are named."""
-    drafted = draft.consent_applied(7, [5, 1, 2, 2, 3, 9], NOW)
+    (drafted,) = draft.consent_applied(7, [5, 1, 2, 2, 3, 9], NOW)
     assert drafted.type is EventType.CONSENT_APPLIED
     assert data(drafted) == {
         "revision": 7,
         "possibly_sent": [{"from": 1, "through": 3}, {"from": 5, "through": 5}, {"from": 9, "through": 9}],
         "clock": "synced",
     }
-    assert data(draft.consent_applied(0, [], NOW))["possibly_sent"] == []
+    (nothing,) = draft.consent_applied(0, [], NOW)
+    assert data(nothing)["possibly_sent"] == []
+
+
+def test_more_ranges_than_one_event_holds_go_in_several() -> None:
+    """Each stays far below what brokers take."""
+    told = [data(each)["possibly_sent"] for each in draft.consent_applied(7, range(2, 2_402, 2), NOW)]
+    assert [len(ranges) for ranges in told] == [500, 500, 200]
+    assert [each["from"] for ranges in told for each in ranges] == list(range(2, 2_402, 2))
