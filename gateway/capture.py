@@ -21,6 +21,7 @@ from gateway.core.sighting import ClockQuality, Sighting
 from gateway.log import log
 from gateway.sources.source import Source, SourceStatus
 from gateway.store.ballast import Ballast
+from gateway.store.condition import tell as tell_condition
 from gateway.store.database import CorruptError, StoreError, forget_deleted, is_corrupt
 from gateway.store.outbox import Outbox
 from gateway.store.progress import Followed
@@ -37,6 +38,15 @@ SAVE_SECONDS = 60.0
 """How often counters that changed without an event are written."""
 UNCOMMITTED = 64
 """So many patient commits may be under way; then sources wait, and memory stays bounded."""
+
+
+class RestartAsked(Exception):  # noqa: N818  # no error: it ends the half, which is started again
+    """The centre asks this half to stop cleanly and start again."""
+
+
+async def _nobody_there() -> bool:
+    """Nobody says anything."""
+    return False
 
 
 async def _leave_keys() -> None:
@@ -56,17 +66,23 @@ class Capture:
     ballast: Ballast
     signer: Signer
     """Signs what is said in this store."""
+    follow_centre: Callable[[], Awaitable[bool]] = _nobody_there
+    """Applies what the centre has said; True if there is more to apply at once."""
     look_at_keys: Callable[..., Awaitable[object]] = _leave_keys
     """Has the path go on with another key ring when there is one."""
     readers: dict[str, SourceStatus] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     """Since this process started: sightings, absorbed, acted_on, `dropped:{reason}`."""
+    bad_signatures: int = 0
+    """Since this process started: what the centre did not sign, or nobody who may."""
+    _told: dict[str, str | None] | None = None
     _unsaved: Counter[str] = field(default_factory=Counter)
     _trimmed: int = 0
     _to_correct: bool = True
     """Rows of this boot may have been stamped before the clock was synced."""
     _last_failure: str = ""
     _ringing: bool = False
+    _sources: dict[str, Source] = field(default_factory=dict)
     _borrowed: dict[str, asyncio.Future[Sighting]] = field(default_factory=dict, repr=False)
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNCOMMITTED))
@@ -76,10 +92,13 @@ class Capture:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for source in sources:
+                    self._sources[source.name] = source
                     tasks.create_task(self._follow(source, tasks))
                 tasks.create_task(self._watch_time())
                 tasks.create_task(self._watch_uplink())
                 tasks.create_task(self._save_counters())
+        except* RestartAsked:
+            log.info("the centre asks for a restart")
         except* CorruptError as errors:
             raise errors.exceptions[0] from None
         finally:
@@ -121,6 +140,12 @@ class Capture:
             return await self._borrowed[reader]
         finally:
             del self._borrowed[reader]
+
+    async def identify(self, reader: str | None, seconds: int) -> bool | None:
+        """Let a reader, or with None every one, show where it is; False if none can, None if there is none."""
+        sources = [source for name, source in self._sources.items() if reader in {None, name}]
+        shown = [await source.identify(seconds) for source in sources]
+        return any(shown) if sources else None
 
     def _lend(self, sighting: Sighting) -> bool:
         borrowed = self._borrowed.get(sighting.reader)
@@ -178,6 +203,10 @@ class Capture:
     def dropped(self, reason: str) -> None:
         """Count a reading that a source could not make a sighting of."""
         self.count(Outcome(Fate.DROPPED, reason))
+
+    def tally(self, name: str) -> None:
+        """Count what is no sighting, in the durable counters alone."""
+        self._unsaved[name] += 1
 
     def _add(self, name: str, number: int) -> None:
         self.counts[name] += number
@@ -247,11 +276,29 @@ class Capture:
                 if behind:
                     await self._catch_up()
                 behind = False
+                if await self.follow_centre():
+                    self.bell.set()
                 await self._correct_times()
+                await self._tell_condition()
                 await self.look_at_keys()
             except (sqlite3.Error, StoreError) as error:
                 self._failed(error, "trimming waits")
             self._look_for_suspicion()
+
+    def condition(self) -> dict[str, str | None]:
+        """Tell what is wrong with keys and consents, by component; None where nothing is. Raises StoreError."""
+        wrong = self.path.subjects.condition(self.clock.now())
+        if self.bad_signatures:
+            wrong["signatures"] = f"{self.bad_signatures} messages in uplink.db bear no signature that counts here"
+        return wrong
+
+    async def _tell_condition(self) -> None:
+        """Leave what is wrong where the uplink half and `status` find it, whenever it changes."""
+        if (wrong := self.condition()) != self._told:
+            await self.writer.commit(lambda outbox: tell_condition(outbox.connection, wrong))
+            if self._told is not None:
+                self._ring_soon()
+            self._told = wrong
 
     async def _rung(self) -> None:
         try:

@@ -155,6 +155,11 @@ class Path:
         deadlines = [deadline for part in pending if (deadline := part.next_deadline()) is not None]
         return min(deadlines, default=None)
 
+    def handles(self) -> set[str]:
+        """Return the handles of whoever has an open visit here or a beacon that is heard."""
+        tokens = {*self.visits.tokens().values(), *(token for _, token in self.presence.followed())}
+        return {handle for token in tokens if (handle := self.subjects.handle(token)) is not None}
+
     def withdraw(self, handles: Collection[str]) -> None:
         """End the visits and presences of a subject without an event."""
         for reader, token in self.visits.tokens().items():

@@ -136,6 +136,10 @@ class Presence(Generic[K]):
         named = {key: self._tracks.pop(key) for key in tuple(self._tracks) if predicate(key)}
         return [key for key, track in named.items() if track.came_ns is not None]
 
+    def followed(self) -> list[K]:
+        """Return the keys that are followed, present or not."""
+        return list(self._tracks)
+
     def pause(self) -> None:
         """Stop counting silence, because the scanner is down, until `resume`."""
         self._paused = True

@@ -43,6 +43,26 @@ class Subjects:
         """Return the epoch whose key is in force."""
         return None if self.ring is None else self.ring.current(now.wall_ms, self.activated)
 
+    def condition(self, now: Moment) -> dict[str, str | None]:
+        """Tell what keeps every subject from being named, by component; None where nothing does.
+
+        Raises what the ledger does.
+        """
+        stale_ms = self.ledger.stale_from_ms
+        stale = stale_ms is not None and now.wall_ms >= stale_ms
+        wrong = "never, or for too long" if stale else None
+        return {"keys": self._fault(now), "ledger": wrong and f"the consent set was not confirmed: {wrong}"}
+
+    def _fault(self, now: Moment) -> str | None:
+        if self.ring is None:
+            return "there is no key ring"
+        epoch = self.epoch(now)
+        if epoch is None:
+            return "no epoch of the key ring is in force"
+        return (
+            f"epoch {epoch.id} is overdue: it has ended, and no other follows it" if epoch.ended(now.wall_ms) else None
+        )
+
     def name(
         self, token: Identifier, kind: EventType, attribution: Attribution, now: Moment, epoch: Epoch | None = None
     ) -> Named | None:

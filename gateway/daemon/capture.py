@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from functools import partial
+from importlib.metadata import version
 from typing import Any, TypeVar
 
 from gateway.capture import Capture
+from gateway.centre import Centre
 from gateway.clock import Clock
 from gateway.config import ReaderSettings, Settings
 from gateway.control import (
@@ -29,12 +32,13 @@ from gateway.core.jws import Signer
 from gateway.core.path import Path
 from gateway.core.pseudonym import KeyRing, forget_keys
 from gateway.core.registry import BearerRule, Registry, Touchpoint, build
+from gateway.core.sighting import ClockQuality
 from gateway.core.subject import Subjects
 from gateway.core.visit import Debounce, Visits
 from gateway.daemon.opening import open_outbox
 from gateway.daemon.ring import RingFile
+from gateway.daemon.trust import issuers, own_kid
 from gateway.daemon.trust import ledger as ledger_of
-from gateway.daemon.trust import own_kid
 from gateway.desk import Desk
 from gateway.keys import device_key, key_ring
 from gateway.log import log
@@ -43,8 +47,10 @@ from gateway.sources.simulated import SimulatedSource
 from gateway.sources.source import Source, SourceStatus
 from gateway.store import audit
 from gateway.store.ballast import Ballast
-from gateway.store.database import CorruptError, HeldError, only_one
+from gateway.store.central import Central
+from gateway.store.database import CorruptError, HeldError, StoreError, only_one
 from gateway.store.ledger import sign_unsigned
+from gateway.store.outbox import Outbox
 from gateway.store.progress import Followed
 from gateway.store.recovery import mark
 from gateway.store.schema import CAPTURE
@@ -52,6 +58,7 @@ from gateway.store.touchpoints import load
 from gateway.store.writer import Writer
 
 Result = TypeVar("Result")
+DAY_MS = 86_400_000
 MEND_SECONDS = 1.0
 """How long to wait before a damaged file is opened anew, and mended."""
 HELD_SECONDS = 2.0
@@ -100,6 +107,10 @@ async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
         number, touchpoints = await writer.commit(lambda outbox: load(outbox.connection))
         path = sighting_path(settings, registry(settings, touchpoints, number), ring, ledger)
         half = Capture(path, writer, clock, followed, asyncio.Event(), ringer, ballast, signer)
+        central = stack.enter_context(closing(Central(settings.gateway.state)))
+        centre = Centre(half, central, issuers(settings), settings.gateway.id, partial(registry, settings))
+        await centre.begin()
+        half.follow_centre = centre.follow
         half.look_at_keys = ring_file(half, settings).look
         yield half
 
@@ -138,10 +149,33 @@ async def _capture(settings: Settings) -> None:
         half = await _once_free(lambda: stack.enter_async_context(open_capture(settings)))
         await stack.enter_async_context(doorbell(gateway.sockets, "capture", half.bell))
         await stack.enter_async_context(serve(gateway.sockets, _handlers(half, settings), gateway.group))
+        await stack.enter_async_context(audited(half, settings.audit.days * DAY_MS))
         if half.path.subjects.ring is None:
             log.warning("no key ring at %s: no subject is named in any event", settings.pseudonym.keys)
         log.info("capture: session %s, %d readers", half.writer.outbox.session, len(settings.readers))
         await half.run([driven for each in settings.readers if (driven := source(each, half)) is not None])
+
+
+@asynccontextmanager
+async def audited(half: Capture, keep_ms: int) -> AsyncIterator[None]:
+    """Note start and stop of the half in the audit log, and let what is old go at the start."""
+
+    def note(what: str) -> Callable[[Outbox], None]:
+        at = half.clock.now()
+
+        def job(outbox: Outbox) -> None:
+            if what == "start" and at.quality is not ClockQuality.UNSYNCED:
+                audit.prune(outbox.connection, at.wall_ms, keep_ms)
+            audit.append(outbox.connection, at.wall_ms, audit.GATEWAY, what, {"version": version("touchpoint-gateway")})
+
+        return job
+
+    await half.writer.commit(note("start"))
+    try:
+        yield
+    finally:
+        with suppress(sqlite3.Error, StoreError):  # a disk that fails must not keep the half from stopping
+            await half.writer.commit(note("stop"))
 
 
 def source(settings: ReaderSettings, half: Capture) -> Source | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from gateway.store import audit, condition
 from gateway.store.checksum import whole
 from gateway.store.database import CorruptError
 from gateway.store.reading import Reading, explained
@@ -88,6 +89,18 @@ class Backlog(Reading):
         connection = self.connection()
         row = connection and connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
         return int(row[0]) if row else 0
+
+    @explained
+    def audit_head(self) -> str | None:
+        """Return the head of the audit log."""
+        connection = self.connection()
+        return audit.head(connection) if connection else None
+
+    @explained
+    def condition(self) -> dict[str, str | None]:
+        """Return what is wrong with the capture half's keys and consents, by component; None where nothing is."""
+        connection = self.connection()
+        return condition.read(connection) if connection else {}
 
     @explained
     def tallies(self) -> dict[str, int]:

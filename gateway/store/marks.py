@@ -17,3 +17,8 @@ def number(connection: sqlite3.Connection, name: str) -> int:
 def write(connection: sqlite3.Connection, name: str, value: str | int) -> None:
     """Write it, inside the transaction of whoever asks. Raises sqlite3.Error."""
     connection.execute("INSERT OR REPLACE INTO mark (name, value) VALUES (?, ?)", (name, str(value)))
+
+
+def remove(connection: sqlite3.Connection, name: str) -> None:
+    """Forget it. Raises sqlite3.Error."""
+    connection.execute("DELETE FROM mark WHERE name = ?", (name,))

@@ -124,6 +124,7 @@ class Uplink:
         backlog = self.forwarder.backlog
         session = backlog.session()
         health = {name: ComponentHealth(ok=part.ok, reason=part.reason) for name, part in self._components().items()}
+        health |= {name: ComponentHealth(ok=wrong is None, reason=wrong) for name, wrong in backlog.condition().items()}
         if online:  # whoever reads this has it from the broker: the last failure to reach it is over
             health["broker"] = ComponentHealth(ok=True, reason=None)
         state = State(
@@ -134,7 +135,7 @@ class Uplink:
             at=rfc3339(self.now().wall_ms),
             health=health,
             counters=backlog.tallies(),
-            audit_head=None,
+            audit_head=backlog.audit_head(),
         )
         return Message(self.topics.state, state.model_dump_json().encode(), "application/json", retain=True)
 
