@@ -51,9 +51,11 @@ def _summary(path: "Path", settings: "Settings") -> str:
 
 
 def _secrets(settings: "Settings") -> tuple[list[str], list[str], list["Problem"]]:
-    """Look at the key ring and the broker's password, as `_checked` returns it."""
+    """Look at the key ring, the issuers' keys and the broker's password, as `_checked` returns it."""
+    from gateway.clock import Clock
     from gateway.config import ConfigError, password
-    from gateway.keys import key_ring
+    from gateway.daemon.trust import issuers
+    from gateway.keys import key_files, key_ring, others_may_read, ring_warnings
 
     good, missing, wrong = [], [], []
     try:
@@ -65,10 +67,14 @@ def _secrets(settings: "Settings") -> tuple[list[str], list[str], list["Problem"
             missing.append(f"pseudonym: no key ring at {settings.pseudonym.keys}, so no event names a subject")
         else:
             good.append(f"{settings.pseudonym.path}: key ring with {', '.join(epoch.id for epoch in ring.epochs)}")
-    try:
-        password(settings)
-    except ConfigError as error:
-        wrong += error.problems
+            missing += [f"pseudonym: {text}" for text in ring_warnings(ring, Clock().now().wall_ms)]
+    for look in (password, issuers):
+        try:
+            look(settings)
+        except ConfigError as error:
+            wrong += error.problems
+    open_to_others = [f"{name}: {path}" for name, path in key_files(settings).items() if others_may_read(path)]
+    missing += [f"{text} can be read or changed by others than its owner: chmod 600 it" for text in open_to_others]
     return good, missing, wrong
 
 

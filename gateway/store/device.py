@@ -9,6 +9,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from gateway.core.jws import Issuer, Issuers, SignatureError, Use
 
 PUBLIC = "device.pub"
+_P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P
+_EIGHTH = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
+_SMALL_ORDER = frozenset({0, 1, _P - 1, _EIGHTH, _P - _EIGHTH})
+"""The y of all points whose order divides 8: under such a key anybody can make a signature that is taken for valid."""
 
 
 def leave_public(directory: Path, key: Ed25519PublicKey) -> None:
@@ -26,8 +31,24 @@ def public_text(key: Ed25519PublicKey) -> str:
 
 
 def public_key(text: str) -> Ed25519PublicKey:
-    """Read a public key. Raises ValueError."""
-    return Ed25519PublicKey.from_public_bytes(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    """Read a public key. Raises ValueError, also for octets that stand for no point, or one that all can sign for.
+
+    The library takes any 32 octets; such a key would refuse every signature, or take a forged one.
+    """
+    octets = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    key = Ed25519PublicKey.from_public_bytes(octets)
+    if public_text(key) != text or not _is_point(octets):
+        raise ValueError("no Ed25519 public key")
+    return key
+
+
+def _is_point(octets: bytes) -> bool:
+    """Tell whether octets stand for a point of edwards25519 that is not of small order (RFC 8032, section 5.1.3)."""
+    y = int.from_bytes(octets, "little") & (1 << 255) - 1
+    if y >= _P or y in _SMALL_ORDER:
+        return False
+    square = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
+    return pow(square, (_P - 1) // 2, _P) == 1
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """`touchpoint check`."""
 
 import json
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,15 @@ import typer
 from typer.testing import CliRunner, Result
 
 from gateway.cli.check import check
+from gateway.clock import Clock
 from gateway.config import Settings
 from gateway.core.pseudonym import derive
+from gateway.keys import write_secret
 
 TOP = '[gateway]\ntenant = "acme"\nsite = "zrh-1"\nid = "gw-1"\nstate = "."\nruntime = "/run/t"\n'
 MQTT = '[mqtt]\nhost = "broker"\nca = "/ca.pem"\n'
+NO_POINT = urlsafe_b64encode((2).to_bytes(32, "little")).decode().rstrip("=")
+"""Octets of which no point of the curve is made (RFC 8032, section 5.1.3): for y = 2 there is no x."""
 KEYS = '[pseudonym]\nkeys = "./keys.json"\n'
 
 
@@ -29,9 +34,10 @@ def run(file: Path, text: str, *options: str) -> Result:
     return CliRunner().invoke(app, ["--config", str(file), *options])
 
 
-def ring(file: Path, site: str = "zrh-1") -> None:
-    text = derive(bytes(32), "acme", site, [("2026Q4", 0, 1)]).to_json()
-    file.with_name("keys.json").write_text(text, encoding="utf-8")
+def ring(file: Path, site: str = "zrh-1", *, until_ms: int | None = None) -> Path:
+    path = file.with_name("keys.json")
+    write_secret(path, derive(bytes(32), "acme", site, [("2026Q4", 0, until_ms)]).to_json())
+    return path
 
 
 def test_all_well(file: Path) -> None:
@@ -72,6 +78,62 @@ def test_problems_as_json(file: Path) -> None:
     assert answer["problems"] == [
         {"file": str(file), "line": 10, "key": "mqtt.prot", "wrong": "unknown key", "hint": hint}
     ]
+
+
+def test_an_epoch_that_is_over(file: Path) -> None:
+    """One that ended more than 72 hours ago should be gone, and none is in force."""
+    ring(file, until_ms=1)
+    result = run(file, TOP + MQTT + KEYS)
+    assert result.exit_code == 0
+    assert "warning  pseudonym: epoch 2026Q4 ended at 1970-01-01T00:00:00.001Z" in result.stdout
+    assert "warning  pseudonym: no epoch is in force" in result.stdout
+
+
+def test_an_epoch_without_a_next(file: Path) -> None:
+    """Two weeks before the end of an epoch the next one should be there."""
+    ring(file, until_ms=Clock().now().wall_ms + 3_600_000)
+    result = run(file, TOP + MQTT + KEYS)
+    assert result.exit_code == 0
+    assert "and the ring holds none after it" in result.stdout
+
+
+def test_keys_that_others_may_read(file: Path) -> None:
+    """Each secret that lies open is named by its setting and its file."""
+    ring(file).chmod(0o640)
+    for name in ("password", "mqtt.key", "device.key"):
+        file.with_name(name).write_text("secret", encoding="utf-8")
+    own = 'username = "u"\npassword_file = "./password"\ncertificate = "/c.pem"\nkey = "mqtt.key"\n'
+    result = run(file, TOP + MQTT + own + KEYS)
+    assert result.exit_code == 0
+    for setting in ("pseudonym.keys", "mqtt.password_file", "mqtt.key", "consent.device_key"):
+        assert f"warning  {setting}: {file.parent}" in result.stdout
+    assert "secret" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("issuer", "wrong"),
+    [
+        ('kid = "centre-1"\n', "issuer.key"),
+        (f'kid = "centre-1"\nkey = "{"A" * 42}"\n', "issuer.key"),
+        (f'kid = "centre-1"\nkey = "{"A" * 42}!"\n', "issuer.key"),
+        (f'kid = "centre-1"\nkey = "{"A" * 42}B"\n', "issuer centre-1"),
+        (f'kid = "centre-1"\nkey = "{NO_POINT}"\n', "issuer centre-1"),
+        (f'kid = "centre-1"\nkey = "{"A" * 43}"\n', "issuer centre-1"),
+    ],
+)
+def test_an_issuer_without_a_key(file: Path, issuer: str, wrong: str) -> None:
+    """Missing, too short, of another alphabet, not canonical, on no curve, or of no use: a problem with its place."""
+    ring(file)
+    result = run(file, TOP + MQTT + KEYS + "[[issuer]]\n" + issuer)
+    assert result.exit_code == 78
+    assert wrong in result.stderr
+
+
+def test_an_issuer_with_a_key(file: Path) -> None:
+    """The key of RFC 8037, appendix A.2."""
+    ring(file)
+    issuer = '[[issuer]]\nkid = "centre-1"\nkey = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"\n'
+    assert run(file, TOP + MQTT + KEYS + issuer).exit_code == 0
 
 
 def test_ring_of_another_site(file: Path) -> None:
