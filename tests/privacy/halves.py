@@ -39,7 +39,7 @@ from tests.simulators.centre_keys import CENTRE, GATEWAY
 if TYPE_CHECKING:
     import asyncio
 
-SOURCE, TOPIC, BOOT = "urn:touchpoint:acme:zrh-1:gw-1", "touchpoint/v1/acme/zrh-1/gw-1/event", "boot"
+TOPIC, BOOT = "touchpoint/v1/acme/zrh-1/gw-1/event", "boot"
 PURPOSES: Mapping[EventType, str] = {
     **dict.fromkeys((EventType.TAP, EventType.SCAN, EventType.APPEARED, EventType.DISAPPEARED), "personalisation"),
     EventType.RESPONSE: "customer-care",
@@ -117,6 +117,7 @@ class Halves:
     ring: KeyRing
     stale_ms: int
     batch: int = 5
+    site: str = "zrh-1"
     directory: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -136,11 +137,11 @@ class Halves:
 
     def open_capture(self) -> None:
         self.followed = Followed(self.directory)
-        self.outbox = Outbox(open_writer(self.directory, CAPTURE), SOURCE, BOOT)
+        self.outbox = Outbox(open_writer(self.directory, CAPTURE), f"urn:touchpoint:acme:{self.site}:gw-1", BOOT)
         self.outbox.published = lambda: self.followed.progress(self.outbox.session).fixed(BOOT)
         self.outbox.border = lambda: border(self.directory)
         with self.outbox.transaction():
-            self.outbox.open("session-1", 0)
+            self.outbox.open(f"session-of-{self.site}", 0)
         self.ledger = self._ledger()
         registry = build(1, salon.TOUCHPOINTS, salon.RULES)
         subjects = Subjects(self.ring, self.ledger, PURPOSES, Counter())
@@ -153,13 +154,14 @@ class Halves:
 
     def see(self, sighting: Sighting, seen: Callable[[int, Draft], None]) -> None:
         """Let a reader read, and commit what comes of it; `seen` is told the sequence of each event."""
-        self._append(self.path.see(sighting, self.now()).drafts, seen)
+        self.append(self.path.see(sighting, self.now()).drafts, seen)
 
     def pass_time(self, seen: Callable[[int, Draft], None]) -> None:
         """Let departures happen."""
-        self._append(self.path.expire(self.now()), seen)
+        self.append(self.path.expire(self.now()), seen)
 
-    def _append(self, drafts: Iterable[Draft], seen: Callable[[int, Draft], None]) -> None:
+    def append(self, drafts: Iterable[Draft], seen: Callable[[int, Draft], None]) -> None:
+        """Commit events."""
         drafts = tuple(drafts)
         with self.outbox.transaction():
             last = self.outbox.append(drafts)
@@ -175,10 +177,12 @@ class Halves:
         self.close_capture()
         self.open_capture()
 
-    def say(self, record: ConsentRecord) -> None:
-        """Write a record of this store."""
+    def say(self, record: ConsentRecord) -> str:
+        """Write a record of this store, and return it signed."""
+        signed = GATEWAY.sign(record.model_dump_json().encode())
         with self.outbox.transaction():
-            put(self.outbox.connection, record, GATEWAY.sign(record.model_dump_json().encode()))
+            put(self.outbox.connection, record, signed)
+        return signed
 
     def withdraw(self, handles: Iterable[str]) -> None:
         """Do what follows a tombstone."""
