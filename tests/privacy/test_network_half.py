@@ -84,6 +84,9 @@ user=$4 group=$5; shift 5
 exec setpriv --reuid "$user" --regid "$group" --clear-groups --no-new-privs /mnt/python/bin/python3 "$@"
 """
 """Python and this tree may lie where other users must not go (/root): a mount namespace shows them all the same."""
+ZERO = b"\0" * 64
+ZEROS = re.compile(rb"\0{64,}")
+"""Memory that was never written; there is much of it, and nothing in it."""
 HERE = Path(__file__).parents[2]
 READ_ALL = """
 import os, sys
@@ -201,7 +204,7 @@ def memory(process: int) -> bytes:
             if span and "[vvar]" not in line:
                 first, end = int(span[1], 16), int(span[2], 16)
                 with suppress(OSError):  # a page that is not there
-                    found += os.pread(mem.fileno(), end - first, first) + b"\0"
+                    found += ZEROS.sub(ZERO, os.pread(mem.fileno(), end - first, first)) + ZERO
     return bytes(found)
 
 
@@ -227,46 +230,58 @@ def site() -> Iterator[Site]:
             made.stop()
 
 
-@pytest.fixture
-def needles() -> Needles:
-    """Every key that must not be there, in every spelling."""
-    return Needles(list(secrets().items()))
+@dataclass(frozen=True)
+class Looked:
+    """What was looked through, and the labels of what was found there."""
+
+    names: list[str]
+    """Of the files."""
+    files: set[str]
+    memory: set[str]
+    handle: bool
+    """Whether Anna's handle was there, as it must be: without it, nothing was looked through."""
 
 
-def test_the_search_finds_the_keys_where_they_are(site: Site, needles: Needles) -> None:
+def look(site: Site, half: str) -> Looked:
+    """Search all that a half can read, and its memory."""
+    files, names = readable(site.directory, half)
+    remembered = memory(site.halves[half].pid)
+    assert len(remembered) > 1_000_000
+    needles = Needles([*secrets().items(), *answers().items(), ("Anna's token", ANNA.encode())])
+    handle = TRUST.handle("acme", "zrh-1", ("link", ANNA)).encode()
+    return Looked(names, needles.find(files), needles.find(remembered), handle in files + remembered)
+
+
+@pytest.fixture(scope="module")
+def network(site: Site) -> Looked:
+    """What the network half can know."""
+    return look(site, "uplink")
+
+
+def test_the_search_finds_the_keys_where_they_are(site: Site) -> None:
     """In the files of capture's user, and in the memory of the capture half, the keys are found."""
-    files, names = readable(site.directory, "capture")
-    assert "keys.json" in names
-    assert needles.find(files) == {"consent key", "epoch key"}
-    assert {"consent key", "epoch key"} <= needles.find(memory(site.halves["capture"].pid))
+    found = look(site, "capture")
+    assert "keys.json" in found.names
+    assert found.files == {"consent key", "epoch key"}
+    assert {"consent key", "epoch key"} <= found.memory
 
 
 @pytest.mark.skipif(not ISOLATED, reason="only root can start the halves as two users")
-def test_no_file_that_it_can_read_holds_a_key(site: Site, needles: Needles) -> None:
+def test_no_file_that_it_can_read_holds_a_key(network: Looked) -> None:
     """Its user reads the databases and the configuration, but neither the ring nor the device key."""
-    files, names = readable(site.directory, "uplink")
-    assert {"capture.db", "uplink.db", "gateway.toml", "device.pub"} <= set(names)
-    assert not {"keys.json", "device.key"} & set(names)
-    assert needles.find(files) == set()
+    assert {"capture.db", "uplink.db", "gateway.toml", "device.pub"} <= set(network.names)
+    assert not {"keys.json", "device.key"} & set(network.names)
+    assert network.files == set()
 
 
-def test_its_memory_and_environment_hold_no_key(site: Site, needles: Needles) -> None:
-    """Its memory, its environment and its open files have nothing of them, while it forwards a subject's events."""
-    process = site.halves["uplink"].pid
-    remembered = memory(process)
-    assert len(remembered) > 1_000_000
-    assert TRUST.handle("acme", "zrh-1", ("link", ANNA)).encode() in remembered + readable(site.state, "uplink")[0]
-    assert needles.find(remembered) == set()
-    assert needles.find(Path(f"/proc/{process}/environ").read_bytes()) == set()
-    opened = [str(path.readlink()) for path in Path(f"/proc/{process}/fd").iterdir()]
+def test_its_memory_and_environment_hold_no_key(site: Site, network: Looked) -> None:
+    """Its memory, its environment and its open files have nothing of them, while it forwards a subject's events.
+
+    Nor does it remember a token, or what the bearer of a guessed one would be called: it cannot tell if he came.
+    """
+    assert network.handle
+    assert network.memory == set()
+    process = Path(f"/proc/{site.halves['uplink'].pid}")
+    assert Needles(list(secrets().items())).find((process / "environ").read_bytes()) == set()
+    opened = [str(path.readlink()) for path in (process / "fd").iterdir()]
     assert not [path for path in opened if path.endswith(("keys.json", "device.key"))]
-
-
-def test_a_guessed_token_leads_to_nothing(site: Site) -> None:
-    """What the bearer of a guessed token would be called stands nowhere in its reach: it cannot tell if he came."""
-    searched = Needles(list(answers().items()))
-    assert searched.find(memory(site.halves["uplink"].pid)) == set()
-    assert searched.find(readable(site.directory, "uplink")[0]) == set()
-    tokens = Needles([("Anna's token", ANNA.encode()), ("a guessed token", GUESSED.encode())])
-    assert tokens.find(memory(site.halves["uplink"].pid)) == set()
-    assert tokens.find(readable(site.directory, "uplink")[0]) == set()
