@@ -5,7 +5,7 @@ A command's module imports what it needs when it runs, so that `--help` and tab 
 
 import typer
 
-from gateway.cli import check, consent, cues, demo, keys, outbox, registry, replay, run, schema, status
+from gateway.cli import audit, check, consent, cues, demo, erase, keys, outbox, registry, replay, run, schema, status
 
 app = typer.Typer(
     name="touchpoint",
@@ -31,7 +31,9 @@ app.command(short_help="Run the uplink half alone: no devices, no keys.")(run.up
 app.command(short_help="Show readers, outbox, broker and counters.")(status.status)
 app.add_typer(registry.app, name="registry", short_help="Touchpoints of the store.")
 app.add_typer(consent.app, name="consent", short_help="Consent at the counter, by presenting the token.")
+app.command(short_help="Remove what is held about a customer, and prove it.")(erase.erase)
 app.command(short_help="Follow what to show at the touchpoints.")(cues.cues)
 app.add_typer(outbox.app, name="outbox", short_help="Events on their way to the broker.")
+app.add_typer(audit.app, name="audit", short_help="Who did what, and proof of it.")
 app.add_typer(keys.app, name="keys", short_help="Keys of pseudonyms.")
 app.command(short_help="Print the JSON Schemas of every message.")(schema.schema)

@@ -7,7 +7,10 @@ import typer
 from gateway.cli.command import Config, Json, failures_explained, settings_from, show_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.config import Settings
+    from gateway.store.progress import Component
 
 
 def status(config: Config = None, *, json: Json = False) -> None:
@@ -57,7 +60,13 @@ def _found(settings: "Settings") -> dict[str, Any]:
             "clock": live["clock"] if live else None,
             "key": live["key"] if live else key_ring(settings) is not None,
             "counters": backlog.tallies(),
+            "health": _wrong(parts) | backlog.condition(),
         }
+
+
+def _wrong(parts: "Mapping[str, Component]") -> dict[str, str | None]:
+    """Return what is wrong with the uplink half's components, the broker aside; None where nothing is."""
+    return {name: None if part.ok else part.reason or "failed" for name, part in parts.items() if name != "broker"}
 
 
 def _problems(found: dict[str, Any]) -> list[str]:
@@ -71,8 +80,11 @@ def _problems(found: dict[str, Any]) -> list[str]:
         problems.append("the uplink half has not reported yet; is it running?")
     elif not found["broker"]["ok"]:
         problems.append(f"broker: {found['broker']['reason']}")
+    problems += [f"{name}: {wrong}" for name, wrong in found["health"].items() if wrong and name != "keys"]
     if not found["key"]:
         problems.append("no key is in force: no subject is named in any event; see touchpoint keys --help")
+    elif found["health"].get("keys"):
+        problems.append(f"keys: {found['health']['keys']}")
     if found["clock"] == "unsynced":
         problems.append("the clock is not synced: no subject is named until it is")
     return problems
