@@ -97,8 +97,8 @@ async def test_a_grant_is_renewed_and_a_grant_after_a_withdrawal_is_a_new_record
     again = await act(open_desk, "consent-grant", token=TOKEN, notice="2", language="de")
     assert (again["record_id"], again["revision"], again["state"]) == (first["record_id"], 2, "renewed")
     assert (again["notice_version"], again["language"]) == ("2", "de")
-    assert await act(open_desk, "consent-withdraw", token=TOKEN) == {"withdrawn": 1, "possibly_sent": 0}
-    assert await act(open_desk, "consent-withdraw", token=TOKEN) == {"withdrawn": 0, "possibly_sent": 0}
+    assert (await act(open_desk, "consent-withdraw", token=TOKEN))["withdrawn"] == 1
+    assert (await act(open_desk, "consent-withdraw", token=TOKEN))["withdrawn"] == 0
     third = await act(open_desk, "consent-grant", token=TOKEN)
     assert third["record_id"] != first["record_id"]
     shown = (await act(open_desk, "consent-show", token=TOKEN))["records"]
@@ -190,11 +190,16 @@ async def test_a_withdrawal_takes_back_all_that_can_be(open_desk: Desk) -> None:
     await act(open_desk, "consent-grant", token=TOKEN)
     names = [await subject_now(open_desk) for _ in range(3)]
     with closing(Backlog(state)) as backlog, closing(open_progress(state, backlog, 0)) as uplink:
-        record(uplink, half.writer.outbox.session, Progress(published=2, delivered=1))
-    assert await act(open_desk, "consent-withdraw", token=TOKEN) == {"withdrawn": 1, "possibly_sent": 1}
+        record(uplink, half.writer.outbox.session, Progress(published=3, delivered=2))
+    withdrawn = await act(open_desk, "consent-withdraw", token=TOKEN)
+    assert (withdrawn["withdrawn"], withdrawn["possibly_sent"]) == (1, 1)
     assert half.path.visits.tokens() == {}
     assert await subject_now(open_desk) is None
-    assert [event.kind for event in events(state)] == [EventType.GAP, EventType.GAP, EventType.SCAN]
+    assert [event.kind for event in events(state)] == [
+        EventType.GAP, EventType.GAP, EventType.CONSENT_WITHDRAWN, EventType.CONSENT_APPLIED, EventType.SCAN,
+    ]  # fmt: skip
+    (applied,) = [event.data for event in events(state) if event.kind is EventType.CONSENT_APPLIED]
+    assert applied.model_dump()["possibly_sent"] == ({"from": 3, "through": 3},)
     written = b"".join(path.read_bytes() for path in state.iterdir() if path.is_file())
     assert names[0] is not None
     for gone in (names[0], TOKEN, TOKEN.rpartition("/")[2]):

@@ -84,9 +84,17 @@ def ask_gateway(settings: "Settings", request: dict[str, Any]) -> dict[str, Any]
     from gateway.daemon.capture import ask_desk
 
     async def tell(answer: dict[str, Any]) -> None:
-        typer.echo(f"Present the token at {answer['present']} now.", err=True)
+        typer.echo(_spoken(answer), err=True)
 
     return asked(lambda: ask_desk(settings, request, tell))
+
+
+def _spoken(answer: dict[str, Any]) -> str:
+    """Say what to do at which reader."""
+    if "again" in answer:
+        return f"That token was presented already; present another one at {answer['again']}."
+    which = f"token {answer['number']} of {answer['of']}" if answer.get("of", 1) > 1 else "the token"
+    return f"Present {which} at {answer['present']} now."
 
 
 def asked(question: Callable[[], Coroutine[Any, Any, dict[str, Any]] | Awaitable[dict[str, Any]]]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """`touchpoint consent`: at the counter, by presenting the customer's token at a reader."""
 
+import shutil
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,80 +13,220 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="""Consent in the store: the customer presents the token (card, phone, code) at a reader; nothing is typed.
-The gateway keeps a keyed hash of the token, never the token.""",
+The gateway keeps a keyed hash of the token, never the token.
+
+At the counter: hand over the notice, run touchpoint consent grant, let the customer present the card. To take it
+back, the same gesture: touchpoint consent withdraw. Ctrl-C ends each of them with nothing half done.
+
+The customer's rights: access tells what this gateway holds (GDPR, art. 15), export writes the records
+(ISO/IEC TS 27560), touchpoint erase removes what can be removed (art. 17).""",
 )
 
 Reader = Annotated[str | None, typer.Option("--reader", metavar="NAME", help="Where the token is presented.")]
 TokenFromStdin = Annotated[
     bool, typer.Option("--token-from-stdin", help="For tests: read what a scanner would read from standard input.")
 ]
+Receipt = Annotated[
+    Path | None,
+    typer.Option("--receipt", metavar="FILE", help="Write the receipt too: FILE.txt, or FILE.svg as a picture."),
+]
+TOKENS, DAYS = 32, 3653
 
 
-@app.command()
+@app.command(short_help="Record a customer's consent and hand over a receipt.")
 def grant(  # noqa: PLR0913  # the parts of a consent
     config: Config = None,
     *,
     reader: Reader = None,
     purpose: Annotated[
-        list[str] | None, typer.Option(help="What the customer agrees to; default: every purpose of the configuration.")
+        list[str] | None,
+        typer.Option(help="What the customer agrees to, once for each; default: every purpose of [consent] purposes."),
     ] = None,
-    notice: Annotated[str | None, typer.Option(help="The version of the notice that was shown.")] = None,
-    language: Annotated[str | None, typer.Option(help="The language in which it was shown.")] = None,
-    days: Annotated[int | None, typer.Option(min=1, max=3650, help="How long the consent holds.")] = None,
+    notice: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="The version of the notice that was shown, if not the usual.")
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(metavar="TAG", help="The language in which it was shown: de, fr-CH.")
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=DAYS, help="How long the consent holds.")] = None,
+    tokens: Annotated[
+        int,
+        typer.Option(min=1, max=TOKENS, help="So many tokens of the same customer are presented, one after another."),
+    ] = 1,
+    receipt: Receipt = None,
     token_from_stdin: TokenFromStdin = False,
     json: Json = False,
 ) -> None:
-    """Record a customer's consent; a consent for the same purposes is renewed.
+    """Record a customer's consent and hand over a receipt.
 
-    From the very next reading on, events name the customer by a pseudonym, for the purposes agreed to.
+    From the very next reading on, events name the customer by a pseudonym, for the purposes agreed to. A consent that
+    is there already, given here or at the centre, is renewed and keeps its tokens; tokens of the same customer that
+    are presented in the same go (--tokens 2) come under the same consent.
+
+    The receipt is printed as text and as a QR code of the same text, signed by this gateway.
     """
-    options = {"purposes": purpose, "notice": notice, "language": language, "days": days}
-    answer = _ask("consent-grant", config, reader, token_from_stdin=token_from_stdin, **options)
+    if receipt is not None:
+        _writable(receipt)
+    options = {"purposes": purpose, "notice": notice, "language": language, "days": days, "tokens": tokens}
+    answer = ask_by_token("consent-grant", config, reader, from_stdin=tokens if token_from_stdin else 0, **options)
     if json:
         show_json(answer)
-        return
-    typer.echo(
-        f"Consent recorded for {', '.join(answer['purposes'])}, notice {answer['notice_version']}, "
-        f"until {str(answer['expires_at'])[:10]}."
-    )
+    else:
+        counted = f" {answer['tokens']} tokens." if answer["tokens"] > 1 else ""
+        typer.echo(
+            f"Consent {'renewed' if answer['state'] == 'renewed' else 'recorded'} for {', '.join(answer['purposes'])}, "
+            f"notice {answer['notice_version']}, until {str(answer['expires_at'])[:10]}.{counted}"
+        )
+        if answer["unverified"]:
+            typer.echo(
+                "! A record with a bad signature stands in the way: until the centre replaces it, no event names "
+                "this customer.",
+                err=True,
+            )
+    _hand_over([answer["receipt"]], receipt, quiet=json)
 
 
-@app.command()
+@app.command(short_help="Withdraw a customer's consent, by the same gesture.")
 def withdraw(
-    config: Config = None, *, reader: Reader = None, token_from_stdin: TokenFromStdin = False, json: Json = False
+    config: Config = None,
+    *,
+    reader: Reader = None,
+    receipt: Receipt = None,
+    token_from_stdin: TokenFromStdin = False,
+    json: Json = False,
 ) -> None:
     """Withdraw a customer's consent, just as it was given. It holds at once.
 
-    What waits to be sent about the customer is withdrawn too, and the visit at the reader ends.
+    Every consent of the customer ends, whichever token is presented, and whether it was given here or at the centre.
+    What waits to be sent about the customer is withdrawn too, visits and stays end, and the centre is told.
     """
-    answer = _ask("consent-withdraw", config, reader, token_from_stdin=token_from_stdin)
+    if receipt is not None:
+        _writable(receipt)
+    answer = ask_by_token("consent-withdraw", config, reader, from_stdin=int(token_from_stdin))
     if json:
         show_json(answer)
     elif answer["withdrawn"]:
         typer.echo("Consent withdrawn. From now on no event names this customer.")
+        if answer["possibly_sent"]:
+            typer.echo(
+                f"{answer['possibly_sent']} earlier events may have been sent already; the centre is told which."
+            )
     else:
         typer.echo("No consent is recorded for this customer; there was nothing to withdraw.")
+    if receipt is not None:
+        _hand_over(answer["receipts"], receipt, quiet=True)
 
 
-@app.command()
+@app.command(short_help="Show what is recorded for a customer.")
 def show(
     config: Config = None, *, reader: Reader = None, token_from_stdin: TokenFromStdin = False, json: Json = False
 ) -> None:
     """Show what is recorded for a customer: state, purposes, notice, validity."""
-    records = _ask("consent-show", config, reader, token_from_stdin=token_from_stdin)["records"]
+    answer = ask_by_token("consent-show", config, reader, from_stdin=int(token_from_stdin))
+    records = answer["records"]
     if json:
         show_json(records)
         return
     for record in records:
-        until = f", until {record['expires_at'][:10]}" if record["state"] in {"given", "renewed"} else ""
-        typer.echo(f"{record['state']}: {', '.join(record['purposes'])}, notice {record['notice_version']}{until}")
+        typer.echo(_line(record))
     if not records:
         typer.echo("No consent is recorded for this customer.")
+    if answer["unverified"]:
+        typer.echo(f"! {answer['unverified']} records bear a bad signature and count for nothing.", err=True)
 
 
-def _ask(ask: str, config: Config, reader: str | None, *, token_from_stdin: bool, **options: object) -> dict[str, Any]:
-    token = sys.stdin.readline().strip() if token_from_stdin else None
-    if token == "":
-        fail("no token on standard input", 2)
-    request = {"ask": ask, "reader": reader, "token": token, **options}
+def _line(record: dict[str, Any]) -> str:
+    until = f", until {str(record['expires_at'])[:10]}" if record["expires_at"] else ""
+    valid = record["state"] in {"given", "renewed"}
+    where = "here" if record["source"] == "store" else "at the centre"
+    return (
+        f"{record['state']} {where}: {', '.join(record['purposes']) or 'no purpose'}, notice "
+        f"{record['notice_version']}{until if valid else ''}"
+    )
+
+
+@app.command(short_help="Write a customer's records (ISO/IEC TS 27560).")
+def export(config: Config = None, *, reader: Reader = None, token_from_stdin: TokenFromStdin = False) -> None:
+    """Write a customer's consent records as JSON, in the form of ISO/IEC TS 27560.
+
+    Each has every mandatory field of the specification and the lawful basis of the GDPR; purposes and states are terms
+    of the W3C Data Privacy Vocabulary; `signed` is the record as its issuer signed it (JWS).
+    """
+    show_json(ask_by_token("consent-export", config, reader, from_stdin=int(token_from_stdin))["records"])
+
+
+@app.command(short_help="Tell a customer what this gateway holds.")
+def access(
+    config: Config = None, *, reader: Reader = None, token_from_stdin: TokenFromStdin = False, json: Json = False
+) -> None:
+    """Tell everything that this gateway holds about the customer who presents the token (GDPR, art. 15).
+
+    Consent records, given here or at the centre; events that wait to be sent; open visits and stays; the names under
+    which the customer's events leave the store, for each key that is here. What was sent already is with the
+    controller. --json prints all of it for the customer to take home.
+    """
+    answer = ask_by_token("consent-access", config, reader, from_stdin=int(token_from_stdin))
+    if json:
+        show_json(answer)
+        return
+    _tell("Consent records", [_recorded(each) for each in answer["records"]])
+    _tell("Events that wait to be sent", [f"{each['time']} {each['type'].split('.')[1]}" for each in answer["events"]])
+    _tell("Open visits at", answer["visits"])
+    _tell("Beacon heard in", answer["presences"])
+    _tell("Names in the ledger (they stay in the store)", answer["handles"])
+    _tell(
+        "Names under which events leave the store",
+        [f"{each['pseudonym']} for {each['purpose']}" for each in answer["pseudonyms"]],
+    )
+    if answer["unverified"]:
+        typer.echo(f"{answer['unverified']} records with a bad signature, which count for nothing.")
+    typer.echo("Nothing else is held here. What was sent is with the controller; --json prints all of it.")
+
+
+def _recorded(record: dict[str, Any]) -> str:
+    processing, last = record["pii_processing"], record["events"][-1]
+    purposes = ", ".join(each["purpose_type"] for each in processing["purposes"]) or "no purpose"
+    state = last["event_state"].rpartition("#")[2]
+    notice = f"notice {processing['privacy_notice']['version']} ({processing['language']})"
+    return f"{state} {last['event_time'][:10]}: {purposes}, {notice}, from the {record['source']}"
+
+
+def _tell(title: str, lines: list[str]) -> None:
+    typer.echo(f"{title}: {'' if lines else 'none'}")
+    for line in lines:
+        typer.echo(f"  {line}")
+
+
+def _writable(path: Path) -> None:
+    """End before anything is recorded, if the receipt could not be written."""
+    from gateway.cli.handout import fault
+
+    if wrong := fault(path):
+        fail(wrong, 2)
+
+
+def _hand_over(texts: list[str], path: Path | None, *, quiet: bool) -> None:
+    """Print the receipts, and write them where that was asked; what is recorded stays recorded if that fails."""
+    from gateway.cli.handout import sheet, write
+
+    if not quiet:
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for text in texts:
+            typer.echo(f"\n{sheet(text, lit=True, columns=columns)}")
+    if path is None or not texts:
+        return
+    try:
+        write(path, texts)
+    except OSError as error:
+        fail(f"It is recorded, but the receipt could not be written: {path}: {error.strerror}")
+
+
+def ask_by_token(ask: str, config: Config, reader: str | None, *, from_stdin: int, **options: object) -> dict[str, Any]:
+    """Ask something about whoever presents a token; `from_stdin` tokens are read instead, for tests."""
+    token = [line.strip() for line in (sys.stdin.readline() for _ in range(from_stdin))]
+    if not all(token):
+        fail(
+            "no token on standard input" if from_stdin == 1 else f"fewer than {from_stdin} tokens on standard input", 2
+        )
+    request = {"ask": ask, "reader": reader, "token": token or None, **options}
     return ask_gateway(settings_from(config), {name: value for name, value in request.items() if value is not None})

@@ -13,6 +13,7 @@ from gateway.capture import Capture
 from gateway.centre import Centre
 from gateway.clock import Clock
 from gateway.config import ReaderSettings, Settings
+from gateway.consenting import forget_ended
 from gateway.control import (
     Answer,
     Handler,
@@ -111,6 +112,7 @@ async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
         centre = Centre(half, central, issuers(settings), settings.gateway.id, partial(registry, settings))
         await centre.begin()
         half.follow_centre = centre.follow
+        await forget_ended(half)
         half.look_at_keys = ring_file(half, settings).look
         yield half
 
@@ -235,4 +237,4 @@ def _handlers(half: Capture, settings: Settings) -> Mapping[str, Handler]:
 
 def desk(half: Capture, settings: Settings) -> Desk:
     """Build the desk at which staff ask the capture half."""
-    return Desk(half, settings, lambda touchpoints, number: registry(settings, touchpoints, number))
+    return Desk(half, settings, lambda touchpoints, number: registry(settings, touchpoints, number), issuers(settings))
