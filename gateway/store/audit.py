@@ -86,8 +86,9 @@ def prune(connection: sqlite3.Connection, now_ms: int, keep_ms: int) -> int:
 
     Only from the beginning on: an entry of a clock that went wrong goes with its neighbours, not before them.
     """
-    row = connection.execute("SELECT min(number) FROM audit WHERE at_ms >= ?", (now_ms - keep_ms,)).fetchone()
-    until = row[0] if row[0] is not None else last(connection)[0] + 1
+    kept = "SELECT number FROM audit WHERE at_ms >= ? ORDER BY number LIMIT 1"
+    row = connection.execute(kept, (now_ms - keep_ms,)).fetchone()
+    until = row[0] if row else last(connection)[0] + 1
     gone = connection.execute(
         "SELECT number, hash FROM audit WHERE number < ? ORDER BY number DESC LIMIT 1", (until,)
     ).fetchone()
