@@ -16,6 +16,7 @@ from gateway.clock import Clock
 from gateway.control import RequestError
 from gateway.core.event import Draft, Retention, retention
 from gateway.core.jws import Signer
+from gateway.core.order import RestartAskedError
 from gateway.core.path import Fate, Outcome, Path
 from gateway.core.sighting import ClockQuality, Sighting
 from gateway.log import log
@@ -38,10 +39,6 @@ SAVE_SECONDS = 60.0
 """How often counters that changed without an event are written."""
 UNCOMMITTED = 64
 """So many patient commits may be under way; then sources wait, and memory stays bounded."""
-
-
-class RestartAsked(Exception):  # noqa: N818  # no error: it ends the half, which is started again
-    """The centre asks this half to stop cleanly and start again."""
 
 
 async def _nobody_there() -> bool:
@@ -88,7 +85,10 @@ class Capture:
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNCOMMITTED))
 
     async def run(self, sources: Sequence[Source]) -> None:
-        """Work until cancelled; then write the last counters. Raises CorruptError when the outbox is damaged."""
+        """Work until cancelled; then write the last counters. Raises CorruptError when the outbox is damaged.
+
+        Raises RestartAskedError when the centre asks for a restart.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
                 for source in sources:
@@ -97,9 +97,7 @@ class Capture:
                 tasks.create_task(self._watch_time())
                 tasks.create_task(self._watch_uplink())
                 tasks.create_task(self._save_counters())
-        except* RestartAsked:
-            log.info("the centre asks for a restart")
-        except* CorruptError as errors:
+        except* (CorruptError, RestartAskedError) as errors:
             raise errors.exceptions[0] from None
         finally:
             await asyncio.shield(self.save())

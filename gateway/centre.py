@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from gateway.capture import Capture, RestartAsked
+from gateway.capture import Capture
 from gateway.core import draft
 from gateway.core.consent import VALID, Consent, ConsentState, Denied, decide, newest
 from gateway.core.downlink import (
@@ -29,9 +29,9 @@ from gateway.core.downlink import (
     RegistryEntry,
     Restart,
     SetLogLevel,
-    unix_ms,
 )
 from gateway.core.jws import Issuers, SignatureError, Use
+from gateway.core.order import RestartAskedError, refusal
 from gateway.core.registry import Registry, Touchpoint
 from gateway.core.sighting import ClockQuality, Moment
 from gateway.log import log
@@ -45,8 +45,7 @@ CONFIRM_SECONDS = 30.0
 """So long what was withdrawn waits to be reported with the revision of a whole set."""
 ANSWER_SECONDS = 60.0
 """So long the uplink half has to say what became of a command."""
-FUTURE_MS = 5 * 60_000
-"""So far the centre's clock may be ahead of ours."""
+
 
 FILE, CONSENT, REMOVED = "central-file", "consent-position", "consent-removed"
 APPLIED, SENT = "consent-applied", "consent-possibly-sent"
@@ -119,7 +118,7 @@ class Centre:
         )
 
     async def follow(self) -> bool:
-        """Apply what is new, a page of each kind at most; True if there may be more. Raises RestartAsked."""
+        """Apply what is new, a page of each kind at most; True if there may be more. Raises RestartAskedError."""
         standing = self.central.standing()
         if standing is None:
             return False
@@ -346,26 +345,12 @@ class Centre:
             self._at[COMMANDS] = instruction.position
             return
         counted = await self.capture.writer.commit(lambda outbox: marks.number(outbox.connection, COUNTER))
-        refusal = self._refusal(command, counted)
-        result: Result = ("refused", refusal) if refusal else await self._carry_out(command)
+        why = refusal(command, self.gateway, counted, self.capture.clock.now())
+        result: Result = ("refused", why) if why else await self._carry_out(command)
         if result[0] == "done" and instruction.status in {"refused", "failed"}:
             result = ("failed", f"the uplink half: {instruction.reason or instruction.status}")
         await self._answer(replace(instruction, id=command.id, command=command.command), kid, result, command)
         self._take_effect(command, result)
-
-    def _refusal(self, command: Command, counted: int) -> str | None:
-        now = self.capture.clock.now()
-        if command.gateway != self.gateway:
-            return "it is for another gateway"
-        if command.counter <= counted:
-            return "its counter was used before"
-        if now.quality is ClockQuality.UNSYNCED:
-            return "the clock is not synced, so whether it has expired is not known"
-        if unix_ms(command.expires) <= now.wall_ms:
-            return "it has expired"
-        if unix_ms(command.issued) > now.wall_ms + FUTURE_MS:
-            return "it was issued in the future"
-        return None
 
     async def _carry_out(self, command: Command) -> Result:
         """Do what the capture half has to do; what takes effect with the answer is done after that."""
@@ -429,7 +414,7 @@ class Centre:
             case SetLogLevel():
                 log.setLevel(logging.getLevelNamesMapping()[command.level.upper()])
             case Restart():
-                raise RestartAsked
+                raise RestartAskedError
             case _:
                 pass
 

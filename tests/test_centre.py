@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from gateway.capture import Capture, RestartAsked
+from gateway.capture import Capture
 from gateway.centre import Centre
 from gateway.clock import Clock
 from gateway.core import pseudonym
 from gateway.core.downlink import ConsentRecord, RegistryEntry
 from gateway.core.event import CommandResult, ConsentApplied, EventType, Interaction
 from gateway.core.jws import Issuer, Issuers, Signer, Use
+from gateway.core.order import RestartAskedError
 from gateway.core.registry import build
 from gateway.core.sighting import ClockQuality, Identifier, Moment
 from gateway.log import log
@@ -589,7 +590,7 @@ async def test_a_restart_is_answered_first(tmp_path: Path, uplink: CentreOf) -> 
     """The result is durable before the half ends, so that it restarts once."""
     uplink.orders("restart")
     async with scene(tmp_path, uplink) as here:
-        with pytest.raises(RestartAsked):
+        with pytest.raises(RestartAskedError):
             await here.follow()
         assert here.results() == [("c-1", "restart", "done", None)]
     async with scene(tmp_path, uplink) as again:
@@ -601,7 +602,8 @@ async def test_the_half_ends_for_a_restart(tmp_path: Path, uplink: CentreOf) -> 
     uplink.orders("restart")
     async with scene(tmp_path, uplink) as here:
         here.capture.follow_centre = here.centre.follow
-        await here.capture.run([])
+        with pytest.raises(RestartAskedError):
+            await here.capture.run([])
         assert here.results() == [("c-1", "restart", "done", None)]
 
 

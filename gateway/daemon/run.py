@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import EXIT_CONFIG
+from gateway.core.order import RestartAskedError
 from gateway.log import log
 
 STOP_SECONDS = 1.5
@@ -22,9 +24,15 @@ PR_SET_PDEATHSIG = 1
 
 
 def until_signal(work: Coroutine[Any, Any, None]) -> None:
-    """Run the work until it ends, or until SIGTERM, SIGINT or SIGHUP asks it to stop cleanly."""
+    """Run the work until it ends, or until SIGTERM, SIGINT or SIGHUP asks it to stop cleanly.
+
+    Where the centre asks for a restart, the process begins anew, as the same process: nobody need start it.
+    """
     try:
         asyncio.run(_until_signal(work))
+    except RestartAskedError:
+        log.info("stopped, and starting again: the centre asks for it")
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # the command line that started this process
     finally:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)

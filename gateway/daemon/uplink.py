@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.clock import Clock, boot_id
 from gateway.config import Settings, password
 from gateway.control import Ringer, bell_path, doorbell
+from gateway.daemon.trust import issuers
 from gateway.daemon.trust import ledger as ledger_of
 from gateway.log import log
 from gateway.store.backlog import Backlog
@@ -17,6 +18,7 @@ from gateway.store.progress import Progress, record, recorded
 from gateway.store.recovery import open_whole, suspect
 from gateway.store.schema import UPLINK
 from gateway.uplink.connect import Uplink, first_failure
+from gateway.uplink.downlink import Downlink
 from gateway.uplink.forward import Forwarder
 from gateway.uplink.mqtt import Broker
 
@@ -56,9 +58,12 @@ async def _uplink(settings: Settings) -> None:
             settings.mqtt.delivery,
             settings.mqtt.batch,
             settings.mqtt.batch_bytes,
+            gateway.topics.source,
             boot_id(),
         )
-        working = Uplink(broker(settings), gateway.topics, forwarder, clock.now, version("touchpoint-gateway"))
+        downlink = Downlink(database, gateway.topics, issuers(settings), forwarder, clock.now, ring)
+        ours = version("touchpoint-gateway")
+        working = Uplink(broker(settings), gateway.topics, forwarder, downlink, clock.now, ours)
         await first_failure(working.run(), _until_damaged(gateway.state))
 
 

@@ -84,6 +84,13 @@ class Backlog(Reading):
         return taken
 
     @explained
+    def first(self) -> int | None:
+        """Return the sequence of the oldest row that is here; None when there is none."""
+        connection = self.connection()
+        row = connection and connection.execute("SELECT min(sequence) FROM outbox").fetchone()
+        return int(row[0]) if row and row[0] is not None else None
+
+    @explained
     def last(self) -> int:
         """Return the last sequence ever appended."""
         connection = self.connection()

@@ -14,20 +14,28 @@ from typing import Any
 
 from gateway.core.contract import Topics
 from gateway.core.event import ComponentHealth, State, rfc3339
-from gateway.core.sighting import Moment
+from gateway.core.sighting import ClockQuality, Moment
 from gateway.log import log
+from gateway.store import said
 from gateway.store.database import StoreError, is_corrupt
 from gateway.store.progress import Component, components, report
 from gateway.store.recovery import mark
 from gateway.store.schema import CAPTURE
+from gateway.uplink.downlink import Downlink
 from gateway.uplink.forward import Forwarder
-from gateway.uplink.mqtt import Broker, Connection, Message, MqttError, connect
+from gateway.uplink.mqtt import Broker, Connection, Message, MqttError, SubscribeRefusedError, connect
 
 BACKOFF_SECONDS = 1.0
 BACKOFF_SECONDS_MAX = 60.0
 STABLE_SECONDS = 30.0
 """A connection that lasted so long was a good one: the next back-off starts small again."""
 REPORT_SECONDS = 300.0
+CONSENT_SECONDS = 30.0
+"""So long events wait for a complete consent set after a connect."""
+LOOK_SECONDS = 0.05
+LISTEN_SECONDS = 1.0
+BATCH = 100
+"""So many messages are taken at a time: some milliseconds of signatures."""
 GOODBYE_SECONDS = 0.5
 
 
@@ -38,6 +46,7 @@ class Uplink:
     broker: Broker
     topics: Topics
     forwarder: Forwarder
+    downlink: Downlink
     now: Callable[[], Moment]
     version: str
     dice: random.Random = field(default_factory=random.SystemRandom)
@@ -86,22 +95,51 @@ class Uplink:
         """Do everything that needs the connection until one part of it fails; the first failure is the reason."""
         parts = (
             connection.lost(),
-            self.forwarder.run(connection),
+            self._forward(connection),
             self._listen(connection),
             self._report_on(connection),
         )
         await first_failure(*parts)
 
     async def _subscribe(self, connection: Connection) -> None:
+        """Subscribe to consents first; only receipts cannot be done without."""
+        self.downlink.connected()
+        for topic in self.downlink.subscriptions():
+            await self._try_to_subscribe(connection, topic)
         if self.forwarder.delivery == "receipt":
             await connection.subscribe(self.topics.receipt)
 
+    async def _try_to_subscribe(self, connection: Connection, topic: str) -> None:
+        try:
+            await connection.subscribe(topic)
+        except SubscribeRefusedError as error:
+            log.warning("%s: %s", topic, error)
+
+    async def _forward(self, connection: Connection) -> None:
+        """Forward once the consent set is complete; if that takes long, what names no customer need not wait."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CONSENT_SECONDS):
+                while not self.downlink.complete:  # noqa: ASYNC110  # it is a look at what the listener has written
+                    await asyncio.sleep(LOOK_SECONDS)
+        await self.forwarder.run(connection)
+
     async def _listen(self, connection: Connection) -> None:
+        """Take what comes down, a batch at a time, so that events and pings go on."""
         while True:
-            message = await connection.receive()
-            if message.topic == self.topics.receipt and not message.retain:
-                self.forwarder.receive_receipt(message.payload)
-                self.forwarder.bell.set()
+            messages = connection.waiting(BATCH)
+            if not messages:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LISTEN_SECONDS):
+                        messages = [await connection.receive()]
+            self.downlink.take(messages)
+            if self.downlink.fetch and self.now().quality is not ClockQuality.UNSYNCED:
+                self.downlink.connected()
+                await self._try_to_subscribe(connection, self.topics.consent_filter)
+                await self._try_to_subscribe(connection, self.topics.consent_state)
+            if self.downlink.report_now:
+                self.downlink.report_now = False
+                self.forwarder.resumed.set()
+            await asyncio.sleep(0)
 
     async def _report_on(self, connection: Connection) -> None:
         """Publish the state now and then, and as soon as the session is another one."""
@@ -134,7 +172,7 @@ class Uplink:
             sequence=backlog.last() if session else None,
             at=rfc3339(self.now().wall_ms),
             health=health,
-            counters=backlog.tallies(),
+            counters={**backlog.tallies(), **said.tallies(self.forwarder.database)},
             audit_head=backlog.audit_head(),
         )
         return Message(self.topics.state, state.model_dump_json().encode(), "application/json", retain=True)

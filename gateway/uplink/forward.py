@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from gateway.core.consent import Denied, Ledger, Reason, decide
 from gateway.core.downlink import Receipt
+from gateway.core.event import EventType, encode, gap
 from gateway.core.sighting import Moment
 from gateway.store.backlog import Backlog, Row
 from gateway.store.database import StoreError
@@ -56,6 +57,8 @@ class Forwarder:
     delivery: Literal["puback", "receipt"] = "puback"
     batch: int = 500
     batch_bytes: int = 65_536
+    source: str = ""
+    """The CloudEvents source."""
     boot: str = ""
     """The id of this boot of the machine."""
     session: str | None = None
@@ -65,6 +68,8 @@ class Forwarder:
     receipts_refused: int = 0
     _cursor: int = 0
     """All up to here is published, or behind what is delivered."""
+    _trimmed: tuple[int, int] | None = None
+    """What is asked for again and is here no more: it is answered with a gap."""
     _sent: int = 0
     """The highest sequence that a message really carried; receipts cover no more."""
     _octets: int | None = None
@@ -123,6 +128,9 @@ class Forwarder:
 
     async def _send_next(self, connection: Connection) -> bool:
         """Send the next rows, one message; False when there is nothing to send now."""
+        if self._trimmed is not None:
+            await connection.publish(self._gap(*self._trimmed))
+            self._trimmed = None
         self._announce()
         octets = min(self._octets or self.batch_bytes, connection.maximum_packet - HEADER)
         waiting = self.backlog.rows(self._cursor, self.batch, octets, self.progress.published)
@@ -142,8 +150,29 @@ class Forwarder:
             return len(rows) > 1  # fewer at once; a single one waits until capture has set it aside
         self._cursor = max(self._cursor, through)  # a receipt may have come meanwhile
         if self.delivery == "puback":
-            self.progress = replace(self.progress, delivered=through)
+            self.progress = replace(self.progress, delivered=max(self.progress.delivered, through))
         return True
+
+    def replay(self, session: str, first: int, through: int) -> str | None:
+        """Publish again from a sequence on; say why not if that cannot be. What is trimmed is answered with a gap."""
+        if session != self.session:
+            return "that session is not the present one"
+        if through > self._sent:
+            return "not all of that was published"
+        oldest = self.backlog.first() or self._sent + 1
+        if first < oldest:
+            self._trimmed = first, min(through, oldest - 1)
+        self._cursor = min(self._cursor, max(first, oldest) - 1)
+        self.bell.set()
+        return None
+
+    def _gap(self, first: int, through: int) -> Message:
+        """Say what stands at sequences that are trimmed: whoever has stored them knows their ids already."""
+        data = gap("trimmed", through=through if through > first else None)
+        event = encode(
+            EventType.GAP, self.now().wall_ms, data, source=self.source, session=self.session or "", sequence=first
+        )
+        return Message(self.topic, event.encode(), ONE)
 
     def _announce(self) -> None:
         """Record that the next rows are published, before they are read; capture changes them no more."""

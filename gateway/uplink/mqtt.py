@@ -63,6 +63,10 @@ class PublishRefusedError(MqttError):
         super().__init__(f"the broker refused the publish: {name} (0x{code:02X})", code)
 
 
+class SubscribeRefusedError(MqttError):
+    """The broker refused a subscription; the connection lives on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """An application message, up or down."""
@@ -217,6 +221,15 @@ class Connection:
             raise self._lost.result()
         self._accepted.result()
 
+    def waiting(self, limit: int) -> list[Message]:
+        """Return what has come already, at most `limit` messages."""
+        messages: list[Message] = []
+        while len(messages) < limit and not self._received.empty():
+            messages.append(self._received.get_nowait())
+        if self._received.qsize() < INBOX // 2:
+            self._listen()
+        return messages
+
     async def publish(self, message: Message) -> None:
         """Publish with QoS 1 and wait for the PUBACK. Raises MqttError (also when none comes), PublishRefusedError."""
         properties = None
@@ -232,7 +245,7 @@ class Connection:
         result, mid = self._client.subscribe([(topic, 1) for topic in topics])
         code, name = await self._acknowledged(mid or 0, result)
         if code >= REFUSED:
-            raise MqttError(f"the broker refused the subscription: {name} (0x{code:02X})")
+            raise SubscribeRefusedError(f"the broker refused the subscription: {name} (0x{code:02X})", code)
 
     async def _acknowledged(self, mid: int, result: MQTTErrorCode) -> tuple[int, str]:
         """Wait for the answer to packet `mid`. The loop reads it, so it never comes before this registers."""

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,17 @@ import pytest
 from gateway.core.consent import Consent, ConsentState
 from gateway.core.contract import Topics
 from gateway.core.event import Draft, EventType, GapReason, gap
+from gateway.core.jws import Issuers, Use
 from gateway.core.sighting import ClockQuality, Moment
 from gateway.store.backlog import Backlog
 from gateway.store.database import open_writer
 from gateway.store.outbox import Outbox
 from gateway.store.schema import CAPTURE, UPLINK
+from gateway.uplink.downlink import Downlink
 from gateway.uplink.forward import Forwarder
 from gateway.uplink.mqtt import Broker, Connection, Message, connect
 from tests.simulators.broker import FakeBroker, Published
+from tests.simulators.centre_keys import CENTRE
 
 TOPICS = Topics("acme", "zrh-1", "gw-1")
 PURPOSE = "personalisation"
@@ -90,6 +94,11 @@ class CaptureHalf:
         """Turn rows into gaps, as the uplink asked."""
         with self._outbox.transaction():
             self._outbox.set_aside(refused)
+
+    def trim(self, through: int) -> None:
+        """Delete what is delivered."""
+        with self._outbox.transaction():
+            self._outbox.trim(through)
 
     def fold(self, first: int, through: int) -> None:
         """Fold neighbours into one gap, as eviction does."""
@@ -183,6 +192,18 @@ async def bench(tmp_path: Path, clock: Clock, capture: CaptureHalf) -> AsyncIter
         made = Bench(tmp_path, clock, capture, consents, database, forwarder)
         forwarder.ring = lambda: made.rings.append(made.recorded()[1])
         yield made
+
+
+@pytest.fixture
+def downlink(bench: Bench) -> Downlink:
+    """What takes the centre's word, where a centre has a say in everything."""
+    return made_downlink(bench, CENTRE.believed(*Use))
+
+
+def made_downlink(bench: Bench, issuers: Issuers) -> Downlink:
+    """Take the word of these issuers."""
+    ring = partial(bench.rings.append, -1)
+    return Downlink(bench.database, TOPICS, issuers, bench.forwarder, bench.clock.now, ring)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gateway.core.event import State
+from gateway.core.jws import Issuers
 from gateway.store.database import forget_deleted, open_writer
 from gateway.store.progress import Component, components
 from gateway.store.recovery import suspect
@@ -21,7 +22,7 @@ from gateway.uplink.connect import STABLE_SECONDS, Uplink, first_failure
 from gateway.uplink.mqtt import Broker
 from tests.simulators.broker import FakeBroker, Mosquitto, free_port
 from tests.simulators.consumer import Consumer
-from tests.uplink.conftest import TOPICS, Bench, CaptureHalf, until
+from tests.uplink.conftest import TOPICS, Bench, CaptureHalf, made_downlink, until
 
 
 @dataclass
@@ -41,9 +42,8 @@ def dice() -> Dice:
 
 
 def uplink(bench: Bench, port: int, dice: Dice) -> Uplink:
-    return Uplink(
-        Broker("127.0.0.1", port, "gw-1", keepalive=5), TOPICS, bench.forwarder, bench.clock.now, "1.2.3", dice
-    )
+    broker, downlink = Broker("127.0.0.1", port, "gw-1", keepalive=5), made_downlink(bench, Issuers())
+    return Uplink(broker, TOPICS, bench.forwarder, downlink, bench.clock.now, "1.2.3", dice)
 
 
 @asynccontextmanager
@@ -220,7 +220,7 @@ async def test_receipts_come_over_the_wire(bench: Bench, fake: FakeBroker, dice:
     through_2 = b'{"session":"s1","through":2}'
     async with running(bench, fake.port, dice):
         await until(lambda: len(fake.on(TOPICS.event)) == 2)
-        assert fake.subscribed == [TOPICS.receipt]
+        assert fake.subscribed == [TOPICS.registry_filter, TOPICS.receipt]
         fake.send(TOPICS.receipt, through_2, retain=True)
         fake.send(TOPICS.event, through_2)
         fake.send(TOPICS.receipt, b"not a receipt")
@@ -230,11 +230,13 @@ async def test_receipts_come_over_the_wire(bench: Bench, fake: FakeBroker, dice:
         await until(lambda: bench.recorded() == (2, 2))
 
 
-async def test_without_receipts_nothing_is_subscribed(bench: Bench, fake: FakeBroker, dice: Dice) -> None:
-    """With delivery `puback` the gateway listens to nobody."""
+async def test_without_receipts_and_issuers_only_the_registry_is_subscribed(
+    bench: Bench, fake: FakeBroker, dice: Dice
+) -> None:
+    """With delivery `puback` and nobody who signs anything, touchpoints are all that may come."""
     async with running(bench, fake.port, dice):
         await until(lambda: states(fake))
-    assert fake.subscribed == []
+    assert fake.subscribed == [TOPICS.registry_filter]
 
 
 async def test_a_damaged_outbox_is_marked_and_the_uplink_goes_on(bench: Bench, fake: FakeBroker, dice: Dice) -> None:
