@@ -14,6 +14,8 @@ from gateway.consenting import Consenting
 from gateway.control import Answer, Handler, RequestError, Tell
 from gateway.core.jws import Issuers
 from gateway.core.registry import Registry, Touchpoint
+from gateway.customers import Customers
+from gateway.erasing import Erasing
 from gateway.store import touchpoints
 from gateway.store.registry_csv import RegistryErrors, parse
 
@@ -30,10 +32,12 @@ class Desk:
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return what may be asked, by name."""
+        customers = Customers(self.capture, self.settings, self.issuers)
         return {
             "status": self.status,
             "registry-import": self.registry_import,
-            **Consenting(self.capture, self.settings, self.issuers).handlers(),
+            **Consenting(customers).handlers(),
+            **Erasing(customers).handlers(),
         }
 
     async def status(self, request: Mapping[str, Any], tell: Tell) -> Answer:

@@ -31,7 +31,7 @@ def erase(
 
 def _print(answer: dict[str, Any]) -> None:
     typer.echo(
-        f"Erased: {answer['withdrawn']} consents withdrawn, {answer['removed']['records']} records removed; "
+        f"Erased: {answer['withdrawn']} consents withdrawn, {answer['removed']} records removed; "
         "what waited about this customer is withdrawn, visits and stays have ended."
     )
     if answer["possibly_sent"]:

@@ -13,7 +13,6 @@ from gateway.capture import Capture
 from gateway.centre import Centre
 from gateway.clock import Clock
 from gateway.config import ReaderSettings, Settings
-from gateway.consenting import forget_ended
 from gateway.control import (
     Answer,
     Handler,
@@ -36,6 +35,7 @@ from gateway.core.registry import BearerRule, Registry, Touchpoint, build
 from gateway.core.sighting import ClockQuality
 from gateway.core.subject import Subjects
 from gateway.core.visit import Debounce, Visits
+from gateway.customers import resume
 from gateway.daemon.opening import open_outbox
 from gateway.daemon.ring import RingFile
 from gateway.daemon.trust import issuers, own_kid
@@ -112,7 +112,7 @@ async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
         centre = Centre(half, central, issuers(settings), settings.gateway.id, partial(registry, settings))
         await centre.begin()
         half.follow_centre = centre.follow
-        await forget_ended(half)
+        await resume(half)
         half.look_at_keys = ring_file(half, settings).look
         yield half
 

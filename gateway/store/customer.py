@@ -66,7 +66,7 @@ def customer(files: Sequence[File], handles: Collection[str]) -> Customer:
     """Gather what the files know, from token to record to token. Raises sqlite3.Error."""
     known, found, unverified = frozenset(handles), list[Statement](), 0
     while True:
-        rows = [(file, signed) for file in files for signed in _signed(file.connection, known)]
+        rows = [(file, signed) for file in files for signed in _signed(file, known)]
         found = [statement for file, signed in rows if (statement := _statement(file, signed)) is not None]
         unverified = len(rows) - len(found)
         named = known.union(*(statement.record.handles for statement in found))
@@ -78,9 +78,14 @@ def customer(files: Sequence[File], handles: Collection[str]) -> Customer:
     return Customer(known, tuple(latest), centre, unverified)
 
 
-def _signed(connection: sqlite3.Connection, handles: Collection[str]) -> Iterable[str]:
-    rows = connection.execute(_RECORDS, (json.dumps(sorted(handles)),))
-    return [record for (record,) in rows]
+def _signed(file: File, handles: Collection[str]) -> list[str]:
+    """Return the records that name any of these; if the centre's file is damaged, nobody is kept from withdrawing."""
+    try:
+        return [record for (record,) in file.connection.execute(_RECORDS, (json.dumps(sorted(handles)),))]
+    except sqlite3.Error:
+        if not file.central:
+            raise
+        return []
 
 
 def _statement(file: File, signed: str) -> Statement | None:
