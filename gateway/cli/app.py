@@ -5,7 +5,22 @@ A command's module imports what it needs when it runs, so that `--help` and tab 
 
 import typer
 
-from gateway.cli import audit, check, consent, cues, demo, erase, keys, outbox, registry, replay, run, schema, status
+from gateway.cli import (
+    audit,
+    check,
+    consent,
+    cues,
+    demo,
+    erase,
+    keys,
+    outbox,
+    registry,
+    replay,
+    run,
+    schema,
+    status,
+    wipe,
+)
 
 app = typer.Typer(
     name="touchpoint",
@@ -36,4 +51,5 @@ app.command(short_help="Follow what to show at the touchpoints.")(cues.cues)
 app.add_typer(outbox.app, name="outbox", short_help="Events on their way to the broker.")
 app.add_typer(audit.app, name="audit", short_help="Who did what, and proof of it.")
 app.add_typer(keys.app, name="keys", short_help="Keys of pseudonyms.")
+app.command(short_help="Remove keys and databases: for a device that leaves.")(wipe.wipe)
 app.command(short_help="Print the JSON Schemas of every message.")(schema.schema)

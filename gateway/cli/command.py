@@ -6,6 +6,7 @@ Exit status: 0 done, 1 it failed or found something wrong, 2 the command line is
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,10 @@ def fail(message: str, code: int = FAILED) -> NoReturn:
 
 def confirm(question: str, word: str, *, yes: bool) -> None:
     """Have a person type a word before what cannot be undone, unless they have said yes already; or end."""
-    if not yes and typer.prompt(f"{question}\nType {word} to go on", default="", show_default=False, err=True) != word:
+    if yes:
+        return
+    typer.echo(f"{question}\nType {word} to go on: ", nl=False, err=True)
+    if sys.stdin.readline().strip() != word:
         fail("That was not it; nothing was changed.")
 
 
