@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test bench campaign powercuts lint format lock wheel clean
+.PHONY: demo test bench campaign powercuts privacy fuzz lint format lock wheel clean
 
 demo: $(STAMP)  ## a simulated boutique, a real broker, 20 seconds
 	$(BIN)/touchpoint demo
@@ -27,6 +27,15 @@ N ?= 100
 powercuts: $(STAMP)  ## power cuts by the hundred: make powercuts N=100; needs root; goes on where it was stopped
 	tests/needs mosquitto fuse3
 	$(BIN)/python -m tests.disk --cuts $(N)
+
+privacy: $(STAMP)  ## what is promised about customers, at length: 1,000 random days, and a day of 500 customers searched byte by byte
+	tests/needs mosquitto strace
+	SCHEDULES=1000 $(BIN)/python -m pytest -n0 -s tests/privacy
+	$(BIN)/python -m tests.privacy
+
+fuzz: $(STAMP)  ## whatever strangers can send, guided by coverage: make fuzz [FUZZ="--seconds 600 downlink jws"] (x86-64 or aarch64)
+	$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 lint: $(STAMP)  ## style, types, and which module may import which
 	$(BIN)/ruff check .

@@ -1,0 +1,285 @@
+"""What strangers can send us, as functions of bytes: each returns, or raises what it says it does, and takes no longer
+than its input is long.
+
+    TARGETS["downlink"](data)      # raises BrokenError if a promise is broken
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from gateway.control import LINE, control_path, serve
+from gateway.core import decode, downlink
+from gateway.core.contract import Topics
+from gateway.core.jws import Issuers, SignatureError, Use
+from gateway.core.order import RestartAskedError
+from gateway.core.pseudonym import KeyRing
+from gateway.core.sighting import Advertisement, Moment, Scan, Tag
+from gateway.sources.framing import Lines
+from gateway.sources.recording import parse as parse_recording
+from gateway.store.database import open_writer
+from gateway.store.registry_csv import RegistryErrors
+from gateway.store.registry_csv import parse as parse_registry
+from gateway.store.schema import UPLINK
+from gateway.uplink.downlink import Downlink
+from gateway.uplink.mqtt import Message
+from tests.simulators.centre_keys import CENTRE
+
+if TYPE_CHECKING:
+    from gateway.uplink.forward import Forwarder
+
+SECONDS = 0.5
+"""Processor time that no input may take, however it is made."""
+SECONDS_PER_OCTET = 50e-6
+TOPICS = Topics("acme", "zrh-1", "gw-1")
+NOW = Moment(10**12, 1_795_000_000_000)
+SECRET = b"secret-of-the-input"
+"""No error may quote what it refuses; inputs that hold this show it."""
+
+
+class BrokenError(AssertionError):
+    """A promise is broken."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A parser, what it may raise, and inputs that it takes."""
+
+    run: Callable[[bytes], object]
+    raises: tuple[type[Exception], ...] = ()
+    seeds: tuple[bytes, ...] = ()
+
+    def __call__(self, data: bytes) -> None:
+        """Hand it the input. Raises BrokenError for slowness or an error that quotes; lets through what is foreign."""
+        began = time.process_time()
+        try:
+            self.run(data)
+        except self.raises as error:
+            if SECRET.decode() in str(error):
+                raise BrokenError("an error quotes its input") from None
+        took = time.process_time() - began
+        if took > SECONDS + SECONDS_PER_OCTET * len(data):
+            raise BrokenError(f"{len(data)} octets took {took:.2f} s")
+
+
+def _verify(data: bytes) -> None:
+    CENTRE.believed(*Use).verify(data, Use.CONSENT)
+
+
+MODELS: tuple[type[BaseModel], ...] = (
+    downlink.Receipt,
+    downlink.ConsentRecord,
+    downlink.ConsentState,
+    downlink.RegistryEntry,
+    downlink.Cue,
+)
+
+
+def _models(data: bytes) -> None:
+    refused = None
+    adapters: list[TypeAdapter[Any]] = [downlink.COMMAND, *(TypeAdapter(model) for model in MODELS)]
+    for adapter in adapters:
+        try:
+            read = adapter.validate_json(data)
+            if isinstance(read, downlink.ConsentRecord):
+                read.word()
+        except ValidationError as error:
+            refused = error
+    if refused is not None:
+        raise refused
+
+
+class _Nowhere:
+    """A forwarder for what comes down beside it."""
+
+    bell = asyncio.Event()
+
+    def receive_receipt(self, payload: bytes) -> None:
+        """Take it as the real one does."""
+        with contextlib.suppress(ValidationError):
+            downlink.Receipt.model_validate_json(payload)
+
+    def replay(self, *_: object) -> str | None:
+        """Refuse."""
+        return "nothing is kept"
+
+
+@cache
+def _downlink() -> Downlink:
+    logging.disable(logging.CRITICAL)
+    database = open_writer(Path(tempfile.mkdtemp(prefix="tp-fuzz-")), UPLINK)
+    issuers: Issuers = CENTRE.believed(*Use)
+    return Downlink(database, TOPICS, issuers, cast("Forwarder", _Nowhere()), lambda: NOW, lambda: None)
+
+
+def _topics() -> tuple[str, ...]:
+    filters = (TOPICS.consent_filter, TOPICS.registry_filter, TOPICS.cue_filter)
+    return (TOPICS.receipt, TOPICS.command, TOPICS.consent_state, *(each[:-1] + "a" for each in filters), "else/where")
+
+
+def _take(data: bytes) -> None:
+    """Take a message: its first octet says on which topic, whether it is retained, and whether the centre signed it."""
+    if not data:
+        return
+    how, payload, topics = data[0], data[1:], _topics()
+    if how & 0x40:
+        payload = CENTRE.sign(payload).encode()
+    message = Message(topics[how % len(topics)], payload, retain=bool(how & 0x80))
+    with contextlib.suppress(RestartAskedError):
+        _downlink().take([message])
+
+
+def _advertisement(data: bytes) -> None:
+    for company in (0x004C, 0x0118, 0x0006):
+        decode.advertisement(Advertisement("C4:00:00:00:00:01", -60, {company: data}))
+    for service in ("feaa", "fd6f"):
+        decode.advertisement(Advertisement("C4:00:00:00:00:01", -60, {}, {service: data}))
+
+
+def _tag(data: bytes) -> None:
+    decode.tag(Tag(data[:7], data[7:]))
+
+
+def _scan(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    decode.scan(Scan(text, "]Q1"))
+    decode.scan(Scan(text, "]Q3"))
+
+
+def _lines(data: bytes) -> None:
+    size = data[0] + 1 if data else 1
+    lines = Lines(b"\r\n", 64)
+    for at in range(0, len(data), size):
+        list(lines.feed(data[at : at + size]))
+    list(lines.end())
+
+
+async def _nothing(*_: object) -> dict[str, Any]:
+    return {}
+
+
+class _Control:
+    """A control socket, and a loop that answers on it."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="tp-fuzz-"))
+        self.loop = asyncio.new_event_loop()
+        self.serving = serve(self.directory, {"status": _nothing}, None)
+        self.loop.run_until_complete(self.serving.__aenter__())
+
+    def ask(self, data: bytes) -> None:
+        self.loop.run_until_complete(self._ask(data.replace(b"\n", b" ")[: LINE // 2]))
+
+    async def _ask(self, line: bytes) -> None:
+        reader, writer = await asyncio.open_unix_connection(str(control_path(self.directory)), limit=LINE)
+        writer.write(line + b"\n")
+        async with asyncio.timeout(10):
+            answer = json.loads(await reader.readline())
+        writer.close()
+        if not ("error" in answer or answer.get("done")):
+            raise BrokenError("a request got no answer")
+        if "nobody foresaw" in answer.get("error", ""):
+            raise BrokenError("a request failed in a way that nobody foresaw")
+
+
+@cache
+def _control() -> _Control:
+    return _Control()
+
+
+def _text_of(parse: Callable[[str], object]) -> Callable[[bytes], object]:
+    return lambda data: parse(data.decode("utf-8", "replace"))
+
+
+def _signed_seeds() -> Iterator[bytes]:
+    for payload in _payloads():
+        yield CENTRE.sign(payload).encode()
+
+
+def _payloads() -> tuple[bytes, ...]:
+    at, later = "2026-11-18T10:00:00.000Z", "2027-11-18T10:00:00.000Z"
+    order = {"id": "c-1", "gateway": "gw-1", "counter": 1, "issued": at, "expires": later}
+    record = {
+        "record_id": "a",
+        "handles": ["h1.N4M2MrQXSlyjs7HtgAyDKQ"],
+        "controller": "acme",
+        "purposes": ["personalisation"],
+        "legal_basis": "consent",
+        "granted_at": at,
+        "expires_at": None,
+        "notice_version": "1",
+        "language": "en",
+        "jurisdiction": "CH",
+        "source": "central",
+        "state": "given",
+        "withdrawn_at": None,
+        "revision": 1,
+        "issuer_kid": "centre-1",
+        "tenant": "acme",
+        "site": "zrh-1",
+    }
+    state = {"tenant": "acme", "site": "zrh-1", "revision": 1, "count": 0, "digest": downlink.digest([]), "at": at}
+    entry = {"id": "a", "kind": "display", "name": "A", "identifiers": ["text:a"], "revision": 1}
+    cue = {"id": "q", "touchpoint": "a", "issued": at, "expires": later, "title": "T", "body": "B"}
+    commands = [
+        {**order, "command": "sync-consent"},
+        {**order, "command": "replay", "session": "s", "from": 1, "through": 2},
+        {**order, "command": "activate-epoch", "epoch": "2027Q1"},
+        {**order, "command": "identify", "reader": None, "seconds": 3},
+        {**order, "command": "set-log-level", "level": "debug"},
+    ]
+    known = [record, state, entry, cue, {"session": "s", "through": 3}, *commands]
+    return tuple(json.dumps(each).encode() for each in known)
+
+
+DEEP = b"[" * 20_000
+"""Deeper than any parser goes."""
+HOSTILE = (b"", b"\0", DEEP, b'{"a":' * 5_000, b"9" * 5_000, b'{"id":1,"id":2}', SECRET, b"\xff" * 200)
+RING = b'{"version": 1, "tenant": "acme", "site": "zrh-1", "consent_key": "x", "epochs": []}'
+LINE_OF_ALL = (
+    b'{"at": 1, "reader": "r", "scan": {"text": "secret-of-the-input", "symbology": "]Q1"}}',
+    b'{"at": 1, "reader": "r", "nfc": {"uid": "04a2b3c4d5e680", "ndef": "d1010155"}}',
+    b'{"at": 1, "reader": "r", "ble": {"address": "C4:00:00:00:00:01", "rssi": -61, "service": {"feaa": "00e3"}}}',
+)
+
+TARGETS: dict[str, Target] = {
+    "jws": Target(_verify, (SignatureError,), tuple(_signed_seeds())),
+    "models": Target(_models, (ValidationError,), _payloads()),
+    "downlink": Target(
+        _take, (), tuple(bytes([how]) + each for each in _payloads() for how in (*range(7), *range(0x40, 0x47), 0xC1))
+    ),
+    "advertisement": Target(
+        _advertisement, (), (b"\x02\x15" + bytes(21), b"\x00\xe3" + bytes(18), b"\x10\x02acme\x07")
+    ),
+    "tag": Target(_tag, (), (bytes(7) + bytes.fromhex("d1010f5504") + b"id.acme.example",)),
+    "scan": Target(_scan, (), (b"https://id.acme.example/01/09506000134352/21/A", b"0109506000134352", b"%41%zz")),
+    "lines": Target(_lines, (), (b"\x03one\r\ntwo\r\n" + b"x" * 100,)),
+    "recording": Target(parse_recording, (ValueError,), LINE_OF_ALL),
+    "control": Target(lambda data: _control().ask(data), (), (b'{"ask": "status"}', b'{"ask": []}', b"[1]")),
+    "registry": Target(_text_of(parse_registry), (RegistryErrors,), (b"id,kind,name\na,display,A\n",)),
+    "ring": Target(_text_of(KeyRing.from_json), (ValueError,), (RING,)),
+}
+
+
+def close() -> None:
+    """Close what targets have opened."""
+    if _downlink.cache_info().currsize:
+        with contextlib.suppress(sqlite3.Error):
+            _downlink().database.close()
+        _downlink.cache_clear()
+    if _control.cache_info().currsize:
+        control = _control()
+        control.loop.run_until_complete(control.serving.__aexit__(None, None, None))
+        control.loop.close()
+        _control.cache_clear()
