@@ -8,7 +8,7 @@ import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -267,6 +267,8 @@ class Capture:
     async def _watch_uplink(self) -> None:
         """Trim what is delivered, withdraw what the uplink refused, correct times: at its ring, or after a second."""
         behind = False  # what could not be done is tried again, even if the uplink has nothing new to say
+        with suppress(sqlite3.Error, StoreError):  # it is looked at again with everything else
+            await self._tell_condition()
         while True:
             await self._rung()
             try:

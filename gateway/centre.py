@@ -57,18 +57,6 @@ Result = tuple[Status, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Word:
-    """A consent that is not in force (any more), as its issuer signed it."""
-
-    position: int
-    record: ConsentRecord = field(repr=False)
-
-    @property
-    def consent(self) -> Consent:
-        return self.record.word()
-
-
-@dataclass(frozen=True, slots=True)
 class _Said:
     """The ledger's records without a question of how fresh they are: what the centre withdraws while it syncs holds."""
 
@@ -149,51 +137,54 @@ class Centre:
     # --- consents
 
     async def _consents(self) -> bool:
-        page = self.central.consents(self._at[CONSENT])
-        if not page:
+        position, page = self.central.consents(self._at[CONSENT])
+        if position is None:
             return False
-        words = await self._verified(page)
-        if words:
-            await self._withdraw(words, page[-1].position)
-        self._at[CONSENT] = page[-1].position
+        if page:
+            await self._withdraw(page, position)
+        self._at[CONSENT] = position
         return True
 
-    async def _verified(self, page: Iterable[Change]) -> list[_Word]:
-        """Read the records that are not in force, as they were signed; what nobody of ours signed is left out."""
+    async def _withdraw(self, page: Sequence[Change], position: int) -> None:
+        """Apply withdrawals: rows, visits, presences and records of this store that they outrank, in one commit."""
+        handles, ids = {handle for change in page for handle in change.handles}, [change.record_id for change in page]
+
+        def look(outbox: Outbox) -> tuple[set[tuple[str, str]], dict[str, Consent]]:
+            return outbox.waiting(handles), _said_here(outbox, ids)
+
+        waiting, here = await self.capture.writer.commit(look)
+        concerned = {handle for handle, _ in waiting} | (self.capture.path.handles() & handles)
+        words = await self._verified(
+            change for change in page if change.record_id in here or not concerned.isdisjoint(change.handles)
+        )
+        outranked = [word.record_id for word in words if _outranks(word.word(), here.get(word.record_id))]
+        gone = await self._gone({handle for word in words for handle in word.handles}, waiting)
+        self._withdrawn += len(words)
+        if gone or outranked:
+            await self._apply(gone, {CONSENT: position}, outranked)
+
+    async def _verified(self, changes: Iterable[Change]) -> list[ConsentRecord]:
+        """Read records that are not in force, as they were signed; what nobody of ours signed is left out."""
         words = []
-        for number, change in enumerate(change for change in page if change.record is not None):
+        for number, change in enumerate(changes):
             if number % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
             try:
-                _, payload = self.issuers.verify(change.record or "", Use.CONSENT)
+                _, payload = self.issuers.verify(change.record, Use.CONSENT)
                 record = ConsentRecord.model_validate_json(payload)
             except (SignatureError, ValidationError):
                 self._count_bad("a consent")
                 continue
             if record.record_id == change.record_id and ConsentState(record.state) not in VALID:
-                words.append(_Word(change.position, record))
+                words.append(record)
         return words
-
-    async def _withdraw(self, words: Sequence[_Word], position: int) -> None:
-        """Apply withdrawals: rows, visits, presences and records of this store that they outrank, in one commit."""
-        handles = {handle for word in words for handle in word.record.handles}
-        ids = [word.record.record_id for word in words]
-
-        def look(outbox: Outbox) -> tuple[set[tuple[str, str]], list[str]]:
-            return outbox.waiting(handles), _outranked(outbox, words, ids)
-
-        waiting, outranked = await self.capture.writer.commit(look)
-        gone = await self._gone(handles, waiting)
-        self._withdrawn += len(words)
-        if gone or outranked:
-            await self._apply(gone, {CONSENT: position}, outranked)
 
     async def _gone(self, handles: Collection[str], waiting: Collection[tuple[str, str]]) -> _Gone:
         """Decide whose rows, visits and presences end: those of whom no record, of centre or store, says otherwise."""
         subjects, now = self.capture.path.subjects, _definite(self.capture.clock.now())
         said, asked = _Said(subjects.ledger), set(subjects.purposes.values())
         ends, some = set(), []
-        concerned = {handle for handle, _ in waiting} | (self.capture.path.handles() & set(handles))
+        concerned = ({handle for handle, _ in waiting} | self.capture.path.handles()) & set(handles)
         for number, handle in enumerate(sorted(concerned)):
             if number % BREATH == BREATH - 1:
                 await asyncio.sleep(0)
@@ -430,19 +421,18 @@ def _definite(now: Moment) -> Moment:
     return replace(now, wall_ms=0, quality=ClockQuality.HOLDOVER) if now.quality is ClockQuality.UNSYNCED else now
 
 
-def _outranked(outbox: Outbox, words: Iterable[_Word], ids: Sequence[str]) -> list[str]:
-    """Return the ids of the records of this store that the centre's withdrawals outrank."""
+def _said_here(outbox: Outbox, ids: Sequence[str]) -> dict[str, Consent]:
+    """Return those of these records that this store has a version of its own of."""
     rows = outbox.connection.execute(
         """SELECT record_id, revision, state, since_ms, expires_ms FROM consent
            WHERE record_id IN (SELECT value FROM json_each(?))""",
         (json.dumps(ids),),
     )
-    here = {row[0]: Consent(row[0], row[1], ConsentState(row[2]), None, "", row[3], row[4]) for row in rows}
-    return [
-        word.record.record_id
-        for word in words
-        if (mine := here.get(word.record.record_id)) is not None and newest([mine, word.consent]) == [word.consent]
-    ]
+    return {row[0]: Consent(row[0], row[1], ConsentState(row[2]), None, "", row[3], row[4]) for row in rows}
+
+
+def _outranks(word: Consent, here: Consent | None) -> bool:
+    return here is not None and newest([here, word]) == [word]
 
 
 def _remember_sent(outbox: Outbox, sequences: Collection[int]) -> None:

@@ -332,10 +332,8 @@ async def test_a_tombstone_outranks_what_was_said_here(
     assert found == ([1, 2] if stays else [0, 0])
 
 
-async def test_a_first_sync_is_one_report(tmp_path: Path, uplink: CentreOf, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_first_sync_is_one_report(tmp_path: Path, uplink: CentreOf) -> None:
     """Many pages, withdrawals among them: one `consent-applied`, when the set is confirmed."""
-    monkeypatch.setattr("gateway.store.central.PAGE", 3)
-    monkeypatch.setattr("gateway.store.central.Central.consents.__wrapped__.__defaults__", (3,), raising=False)
     with uplink.database:
         for number in range(1_200):
             uplink.says(f"r{number}", A if number == 700 else B, state="given" if number % 9 else "withdrawn")

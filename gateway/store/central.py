@@ -5,6 +5,7 @@ Each file has an id, and positions mean something only in their own file: in ano
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.store import marks
 from gateway.store.reading import Reading, explained
@@ -12,8 +13,10 @@ from gateway.store.schema import UPLINK
 
 PAGE = 500
 
-_CONSENTS = """SELECT position, record_id, CASE WHEN state IN ('given', 'renewed') THEN NULL ELSE record END
-               FROM consent WHERE position > ? ORDER BY position LIMIT ?"""
+_CONSENTS = """SELECT position, record_id, record FROM consent
+               WHERE position > ? AND position <= ? AND state NOT IN ('given', 'renewed') ORDER BY position"""
+_UNTIL = "SELECT max(position) FROM (SELECT position FROM consent WHERE position > ? ORDER BY position LIMIT ?)"
+_HANDLES = "SELECT handle FROM consent_handle WHERE record_id = ?"
 _TOUCHPOINTS = "SELECT position, id, revision, definition FROM touchpoint WHERE position > ? ORDER BY position LIMIT ?"
 _COMMANDS = (
     "SELECT position, id, command, jws, status, reason FROM command WHERE position > ? ORDER BY position LIMIT ?"
@@ -22,12 +25,14 @@ _COMMANDS = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A consent that has changed."""
+    """A consent that has changed and is not in force; into those that are the ledger looks by itself."""
 
     position: int
     record_id: str = field(repr=False)
-    record: str | None = field(repr=False)
-    """As it was signed; None if it says that consent is in force, which the ledger looks into by itself."""
+    record: str = field(repr=False)
+    """As it was signed."""
+    handles: frozenset[str] = field(repr=False)
+    """Under which it is filed: to see quickly whether it matters here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +88,18 @@ class Central(Reading):
         return Standing(marks.read(connection, "file") or "", confirmed[0] if confirmed else None, removed)
 
     @explained
-    def consents(self, after: int, limit: int = PAGE) -> Sequence[Change]:
-        """Return the next consents that have changed after a position."""
+    def consents(self, after: int, limit: int = PAGE) -> tuple[int | None, Sequence[Change]]:
+        """Look at the next consents that have changed after a position, and return how far that is; None at the end."""
         connection = self.connection()
-        return [Change(*row) for row in connection.execute(_CONSENTS, (after, limit))] if connection else []
+        if connection is None:
+            return None, ()
+        (until,) = connection.execute(_UNTIL, (after, limit)).fetchone()
+        rows: list[Any] = [] if until is None else connection.execute(_CONSENTS, (after, until)).fetchall()
+        changes = []
+        for position, record_id, record in rows:
+            handles = frozenset(handle for (handle,) in connection.execute(_HANDLES, (record_id,)))
+            changes.append(Change(position, record_id, record, handles))
+        return until, changes
 
     @explained
     def touchpoints(self, after: int, limit: int = PAGE) -> Sequence[Definition]:
