@@ -21,8 +21,8 @@ from gateway.demo.witness import Event, Witness, witness
 
 LOOK_SECONDS = 0.25
 """How often the numbers on the screen are brought up to date."""
-PATIENCE_SECONDS = 5.0
-"""How long to wait at the end for what is under way; it takes a second when all is well."""
+PATIENCE_SECONDS = 15.0
+"""How long to wait at the end for what is under way; it takes a second when all is well and the machine is idle."""
 POLL_SECONDS = 0.05
 DEEPEST = 60
 """Characters of a directory in which the path of a socket still has room."""
@@ -66,11 +66,15 @@ class Stage:
     evidence: Evidence
     shown: int = 0
 
-    async def play(self, steps: list[Step]) -> None:
-        """Play the day, wait until the gateway has dealt with all of it, and show the numbers meanwhile."""
+    async def play(self, steps: list[Step], close: Callable[[], None]) -> None:
+        """Play the day, close it, wait until the gateway has dealt with all of it, and show the numbers meanwhile.
+
+        Nothing slow may come after the wait: time alone makes events, and what comes too late still waits at the end.
+        """
         async with asyncio.TaskGroup() as tasks:
             looking = tasks.create_task(self._look())
             await self._act(steps)
+            await asyncio.to_thread(close)
             await self._settled()
             looking.cancel()
 
@@ -115,7 +119,8 @@ class Stage:
         if await self.daemon.sightings() < self.shown:
             return False
         numbers = self.daemon.numbers()
-        return numbers.waiting == 0 and self.witness.arrived.received >= numbers.delivered
+        committed = numbers.sightings >= self.shown  # with the events that they make, which may have waited a second
+        return committed and numbers.waiting == 0 and self.witness.arrived.received >= numbers.delivered
 
     async def _look(self) -> None:
         while True:
@@ -168,9 +173,12 @@ async def _play(
                 await gateway.open_store(REGISTRY, shop.consenting())
                 stage = Stage(show, line, plugged, gateway, watching, evidence)
                 show.opened(running.name, seconds, seed)
-                await stage.play(steps)
-                intrude(installation.state)
-                await asyncio.to_thread(evidence.search_files)
+
+                def close() -> None:
+                    intrude(installation.state)
+                    evidence.search_files()
+
+                await stage.play(steps, close)
             await asyncio.to_thread(evidence.search_all)
             watching.finish()
         return Report(

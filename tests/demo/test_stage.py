@@ -13,6 +13,7 @@ from gateway.demo.boutique import boutique
 from gateway.demo.show import Silent
 from gateway.demo.stage import play
 
+pytestmark = pytest.mark.timeout(180)  # a machine that others keep busy needs a minute for some of them
 SECONDS = 5
 PUBLISH = 0x30
 """MQTT 5.0, section 2.1.2: the packet type stands in the upper four bits of the first byte."""
