@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check(config: Config = None, *, json: Json = False) -> None:
-    """Check the configuration and the key ring, without touching a device or the network.
+    """Check the configuration, keys and certificates, without touching a device or the network.
 
     Every problem is named with its file, line and key; the exit status is then 78. Warnings are no reason not to start.
     """
@@ -32,14 +32,15 @@ def check(config: Config = None, *, json: Json = False) -> None:
 
 def _checked(path: "Path") -> tuple[list[str], list[str], list["Problem"]]:
     """Return what is good, what to look at, and what is wrong."""
-    from gateway.config import ConfigError, load, warnings
+    from gateway.config import ConfigError, load, tls_problems, warnings
 
     try:
         settings = load(path)
     except ConfigError as error:
         return [], [], error.problems
     secrets_good, secrets_missing, secrets_wrong = _secrets(settings)
-    return [_summary(path, settings), *secrets_good], [*warnings(settings), *secrets_missing], secrets_wrong
+    wrong = [*tls_problems(settings), *secrets_wrong]
+    return [_summary(path, settings), *secrets_good], [*warnings(settings), *secrets_missing], wrong
 
 
 def _summary(path: "Path", settings: "Settings") -> str:

@@ -1,5 +1,6 @@
 """The configuration: one TOML file, read once into frozen settings. Secrets never stand in it, only where they lie."""
 
+from gateway.config.certificates import tls_problems
 from gateway.config.file import find, load, password, warnings
 from gateway.config.problem import EXIT_CONFIG, ConfigError, Problem
 from gateway.config.settings import (
@@ -32,5 +33,6 @@ __all__ = [
     "find",
     "load",
     "password",
+    "tls_problems",
     "warnings",
 ]

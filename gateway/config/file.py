@@ -9,8 +9,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from gateway.config.problem import ConfigError, Problem, line_of, lines_of, problems
+from gateway.config.rules import ENOUGH_BITS, bearer_bits
 from gateway.config.secret import secret_path
 from gateway.config.settings import Settings
+from gateway.store.database import access_hint
 
 DEFAULT: Final = Path("/etc/touchpoint/gateway.toml")
 VARIABLE: Final = "TOUCHPOINT_CONFIG"
@@ -111,16 +113,29 @@ def _no_password(settings: Settings, what: str, hint: str | None) -> ConfigError
 def warnings(settings: Settings) -> list[str]:
     """Return what works, but should be looked at."""
     gateway, mqtt = settings.gateway, settings.mqtt
-    weak = [f"{bearer.kind}:{bearer.prefix}" for bearer in settings.bearers if bearer.low_entropy]
     said = {
         f"mqtt: without ca, events travel to {mqtt.host} unencrypted": mqtt.ca is None,
         "clock: source is trusted, so a wrong clock goes unnoticed": settings.clock.source == "trusted",
-        f"gateway: the state directory {gateway.state} does not exist yet": not gateway.state.is_dir(),
-        **{f"bearer {rule}: tokens with few random bits can be found by trying": True for rule in weak},
+        f"gateway: the state directory {gateway.state} does not exist yet": not gateway.state.exists(),
+        f"gateway: the state directory cannot be written: {access_hint(gateway.state)}": _locked(gateway.state),
     }
     silent = [
         f"reader {reader.name}: this version has no {reader.kind} driver yet, so it reads nothing"
         for reader in settings.readers
         if reader.kind in {"nfc", "ble"}
     ]
-    return [*(text for text, applies in said.items() if applies), *silent]
+    return [*(text for text, applies in said.items() if applies), *_weak(settings), *silent]
+
+
+def _locked(state: Path) -> bool:
+    return state.exists() and not (state.is_dir() and os.access(state, os.W_OK | os.X_OK))
+
+
+def _weak(settings: Settings) -> list[str]:
+    """Name the rules for tokens that can be found by trying."""
+    bits = {each: bearer_bits(each.kind, each.prefix, each.token_bits) for each in settings.bearers}
+    return [
+        f"bearer {rule.kind}:{rule.prefix}: tokens with {random} random bits at most can be found by trying"
+        for rule, random in bits.items()
+        if random < ENOUGH_BITS
+    ]

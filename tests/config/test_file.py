@@ -201,7 +201,10 @@ def test_warnings(load: Load, tmp_path: Path) -> None:
     """What works and should be looked at: no encryption, a trusted clock, guessable tokens, no state directory."""
     weak = '[clock]\nsource = "trusted"\n[[bearer]]\nkind = "nfc-uid"\nprefix = "04"\nlow_entropy = true\n'
     assert [text.partition(":")[0] for text in config.warnings(load(weak))][:2] == ["mqtt", "clock"]
-    assert "bearer nfc-uid:04" in "\n".join(config.warnings(load(weak)))
+    said = "bearer nfc-uid:04: tokens with 48 random bits at most can be found by trying"
+    assert said in config.warnings(load(weak))
+    strong = '[[bearer]]\nkind = "link"\nprefix = "https://id.acme.example/m/"\nlow_entropy = true\n'
+    assert not [text for text in config.warnings(load(strong)) if "bearer" in text]
     gateway = f'tenant = "a"\nsite = "z"\nid = "g"\nstate = "{tmp_path}"\nruntime = "/run/t"'
     assert config.warnings(load("", gateway=gateway, mqtt='host = "b"\nca = "/ca.pem"')) == []
 

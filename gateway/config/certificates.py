@@ -1,0 +1,69 @@
+"""Whether the files of TLS are what they should be: they are opened as the uplink half will open them."""
+
+import ssl
+from pathlib import Path
+
+from gateway.config.problem import Problem
+from gateway.config.settings import Settings
+
+
+class _EncryptedError(Exception):
+    """OpenSSL asked for a passphrase, which nobody is there to type."""
+
+
+def tls_problems(settings: Settings) -> list[Problem]:
+    """Return what is wrong with `mqtt.ca`, `mqtt.certificate` and `mqtt.key`. Nothing of a key is in it."""
+    mqtt = settings.mqtt
+    named = {"mqtt.ca": mqtt.ca, "mqtt.certificate": mqtt.certificate, "mqtt.key": mqtt.key}
+    found = {setting: fault for setting, path in named.items() if path is not None and (fault := _unread(path))}
+    for setting in ("mqtt.ca", "mqtt.certificate"):
+        path = named[setting]
+        if path is not None and setting not in found and not _holds_certificates(path):
+            found[setting] = f"{path} holds no certificate", "name a file in PEM: -----BEGIN CERTIFICATE-----"
+    if mqtt.certificate is not None and not found.keys() - {"mqtt.ca"} and (fault := _key_fault(named)):
+        found["mqtt.certificate" if mqtt.key is None else "mqtt.key"] = fault
+    return [Problem(str(settings.file), None, setting, *fault) for setting, fault in found.items()]
+
+
+def _unread(path: Path) -> tuple[str, str] | None:
+    """Say why a file cannot be read, and what to do."""
+    try:
+        path.read_bytes()
+    except FileNotFoundError:
+        return f"there is no file {path}", "put it there, or name another"
+    except IsADirectoryError:
+        return f"{path} is a directory", "name the file in it"
+    except OSError as error:
+        hint = "give the user that the gateway runs as the right to read it"
+        return f"{path} cannot be read: {error.strerror}", hint
+    return None
+
+
+def _holds_certificates(path: Path) -> bool:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError:
+        return False
+    return bool(context.cert_store_stats()["x509"])
+
+
+def _key_fault(named: dict[str, Path | None]) -> tuple[str, str] | None:
+    certificate, key = named["mqtt.certificate"], named["mqtt.key"]
+    if certificate is None:
+        return None
+    holder = key or certificate
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, _nobody_types)
+    except _EncryptedError:
+        return f"the private key in {holder} is encrypted", "store it without a passphrase, for its owner only"
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return f"the private key in {holder} is not that of {certificate}", "name the pair that was issued together"
+        where = "name it with mqtt.key" if key is None else "name a file in PEM: -----BEGIN PRIVATE KEY-----"
+        return f"{holder} holds no private key", where
+    return None
+
+
+def _nobody_types() -> str:
+    raise _EncryptedError
