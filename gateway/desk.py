@@ -16,7 +16,8 @@ from gateway.core.jws import Issuers
 from gateway.core.registry import Registry, Touchpoint
 from gateway.customers import Customers
 from gateway.erasing import Erasing
-from gateway.store import touchpoints
+from gateway.store import audit, touchpoints
+from gateway.store.outbox import Outbox
 from gateway.store.registry_csv import RegistryErrors, parse
 
 
@@ -60,7 +61,14 @@ class Desk:
             wanted = parse(str(request["csv"]))
         except RegistryErrors as errors:
             raise RequestError(str(errors)) from None
-        changes = await self.capture.writer.commit(lambda outbox: touchpoints.replace(outbox.connection, wanted))
+        at_ms, who = self.capture.clock.now().wall_ms, str(request.get("who") or audit.GATEWAY)
+
+        def job(outbox: Outbox) -> dict[str, int]:
+            changes = touchpoints.replace(outbox.connection, wanted)
+            audit.append(outbox.connection, at_ms, who, "registry-imported", changes)
+            return changes
+
+        changes = await self.capture.writer.commit(job)
         version, now_known = await self.capture.writer.commit(lambda outbox: touchpoints.load(outbox.connection))
         self.capture.path.registry = self.registry_of(now_known, version)
         return {**changes, "version": version}

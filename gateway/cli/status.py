@@ -39,6 +39,7 @@ def _found(settings: "Settings") -> dict[str, Any]:
     from gateway.keys import key_ring
     from gateway.store.backlog import Backlog
     from gateway.store.progress import Followed, components
+    from gateway.store.said import tallies
 
     try:
         live = asyncio.run(ask(settings.gateway.sockets, {"ask": "status"}))
@@ -60,6 +61,7 @@ def _found(settings: "Settings") -> dict[str, Any]:
             "clock": live["clock"] if live else None,
             "key": live["key"] if live else key_ring(settings) is not None,
             "counters": backlog.tallies(),
+            "refused": tallies(uplink) if uplink else {},
             "health": _wrong(parts) | backlog.condition(),
         }
 
@@ -104,6 +106,8 @@ def _print(settings: "Settings", found: dict[str, Any], problems: list[str]) -> 
     )
     gone = " + ".join(f"{name} {counters.get(name, 0)}" for name in ("delivered", "withdrawn", "evicted"))
     typer.echo(f"  events {counters.get('appended', 0)} = {gone} + waiting {found['waiting']}")
+    for name, number in found["refused"].items():
+        typer.echo(f"  refused from the centre: {name.removeprefix('down:')}: {number}")
     for problem in problems:
         typer.echo(f"! {problem}")
 

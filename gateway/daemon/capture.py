@@ -60,6 +60,7 @@ from gateway.store.writer import Writer
 
 Result = TypeVar("Result")
 DAY_MS = 86_400_000
+PRUNE_SECONDS = 3_600.0
 MEND_SECONDS = 1.0
 """How long to wait before a damaged file is opened anew, and mended."""
 HELD_SECONDS = 2.0
@@ -160,24 +161,35 @@ async def _capture(settings: Settings) -> None:
 
 @asynccontextmanager
 async def audited(half: Capture, keep_ms: int) -> AsyncIterator[None]:
-    """Note start and stop of the half in the audit log, and let what is old go at the start."""
+    """Note start and stop of the half in the audit log, and let what is old go meanwhile."""
 
     def note(what: str) -> Callable[[Outbox], None]:
-        at = half.clock.now()
-
-        def job(outbox: Outbox) -> None:
-            if what == "start" and at.quality is not ClockQuality.UNSYNCED:
-                audit.prune(outbox.connection, at.wall_ms, keep_ms)
-            audit.append(outbox.connection, at.wall_ms, audit.GATEWAY, what, {"version": version("touchpoint-gateway")})
-
-        return job
+        at_ms, detail = half.clock.now().wall_ms, {"version": version("touchpoint-gateway")}
+        return lambda outbox: audit.append(outbox.connection, at_ms, audit.GATEWAY, what, detail)
 
     await half.writer.commit(note("start"))
+    pruning = asyncio.ensure_future(_prune(half, keep_ms))
     try:
         yield
     finally:
+        pruning.cancel()
+        await asyncio.gather(pruning, return_exceptions=True)
         with suppress(sqlite3.Error, StoreError):  # a disk that fails must not keep the half from stopping
             await half.writer.commit(note("stop"))
+
+
+async def _prune(half: Capture, keep_ms: int) -> None:
+    """Let old entries of the audit log go, once an hour; never by a clock that cannot be believed."""
+    while True:
+        now = half.clock.now()
+        if now.quality is not ClockQuality.UNSYNCED:
+            with suppress(sqlite3.Error, StoreError):  # the next hour will do
+                await half.writer.commit(partial(_prune_once, now_ms=now.wall_ms, keep_ms=keep_ms), patience=1.0)
+        await asyncio.sleep(PRUNE_SECONDS)
+
+
+def _prune_once(outbox: Outbox, now_ms: int, keep_ms: int) -> int:
+    return audit.prune(outbox.connection, now_ms, keep_ms)
 
 
 def source(settings: ReaderSettings, half: Capture) -> Source | None:

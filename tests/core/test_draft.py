@@ -181,3 +181,18 @@ def test_more_ranges_than_one_event_holds_go_in_several() -> None:
     told = [data(each)["possibly_sent"] for each in draft.consent_applied(7, range(2, 2_402, 2), NOW)]
     assert [len(ranges) for ranges in told] == [500, 500, 200]
     assert [each["from"] for ranges in told for each in ranges] == list(range(2, 2_402, 2))
+
+
+def test_what_became_of_a_command() -> None:
+    """By its id and name; a name that no command has is refused."""
+    drafted = draft.command_result("c-1", "report", "refused", "it has expired", NOW)
+    assert drafted.type is EventType.COMMAND_RESULT
+    assert data(drafted) == {
+        "command_id": "c-1",
+        "command": "report",
+        "status": "refused",
+        "reason": "it has expired",
+        "clock": "synced",
+    }
+    with pytest.raises(ValueError, match="command_id"):
+        draft.command_result("", "report", "done", None, NOW)

@@ -404,3 +404,13 @@ def test_no_token_in_an_event_or_a_repr(day: list[tuple[Sighting, float, ClockQu
     secrets = [*(token.value for token in EVERYONE), "anna-", "ben-", "C4:00:00:00:00", RING.consent_key.hex()]
     secrets += [repr(key)[2:-1] for key in (RING.consent_key, *(epoch.key for epoch in RING.epochs))]
     assert not [secret for secret in secrets if secret in shown]
+
+
+def test_whoever_is_here_is_known_by_handle() -> None:
+    """An open visit and a beacon that is heard; without a key nobody has a handle."""
+    ledger = FakeLedger()
+    for ring in (RING, None):
+        chain = salon.path(ledger, ring)
+        for sighting in (present(ANNA), salon.customer_beacon(), salon.store_beacon()):
+            chain.see(sighting, at(1))
+        assert chain.handles() == ({pseudonym.handle(RING, token) for token in (ANNA, CLARA)} if ring else set())

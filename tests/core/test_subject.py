@@ -125,3 +125,18 @@ def test_neither_token_nor_handle_nor_key_is_shown(hidden: str) -> None:
     """What names a customer within the store is in no repr."""
     who = subjects(agreed())
     assert hidden not in repr(who) + repr(who.name(ANNA, EventType.TAP, "direct", at(1)))
+
+
+def test_what_keeps_everybody_from_being_named_is_told() -> None:
+    """No ring, no epoch, an epoch that is overdue, a consent set that was not confirmed for too long."""
+    who = subjects(agreed())
+    assert who.condition(at(1)) == {"keys": None, "ledger": None}
+    ended = pseudonym.derive(bytes(32), "acme", "zrh-1", [("2026Q3", 0, at(0).wall_ms)])
+    assert subjects(agreed(), None).condition(at(1))["keys"] == "there is no key ring"
+    late = subjects(agreed(), ended)
+    assert late.condition(at(1))["keys"] == "no epoch of the key ring is in force"
+    late.activated = "2026Q3"
+    assert "2026Q3 is overdue" in str(late.condition(at(1))["keys"])
+    stale = FakeLedger(stale_from_ms=at(1).wall_ms)
+    assert subjects(stale).condition(at(0))["ledger"] is None
+    assert "not confirmed" in str(subjects(stale).condition(at(1))["ledger"])
