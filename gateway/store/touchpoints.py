@@ -78,10 +78,10 @@ def reconcile(connection: sqlite3.Connection, name: str, revision: int, definiti
     version, before = load(connection)
     here = next((touchpoint for touchpoint in before if touchpoint.id == name), None)
     if definition is None:
-        if here is None or revision < known or (revision == known and origin == STORE):
+        if revision < known or (revision == known and origin == STORE and here is not None):
             return None
         _remove(connection, name, revision)
-        return Taken(name, "removed")
+        return None if here is None else Taken(name, "removed")
     if revision < known or (revision == known and (here is not None or marks.read(connection, _mark(name)))):
         return None
     _put(connection, definition, version + 1, revision, CENTRE)

@@ -1,6 +1,7 @@
 """The registry in the store: replaced as a whole, read as it was written."""
 
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.core.downlink import RegistryEntry
 from gateway.core.registry import Touchpoint
 from gateway.store.database import CorruptError, open_writer, transaction
 from gateway.store.schema import CAPTURE
-from gateway.store.touchpoints import load, replace
+from gateway.store.touchpoints import from_entry, load, reconcile, replace
 from tests.core.salon import TOUCHPOINTS, VITRINE
 
 text = st.text(min_size=1, max_size=8)
@@ -86,3 +88,75 @@ def test_whatever_was_imported_last_is_what_there_is(
             assert numbers["added"] + numbers["changed"] + numbers["unchanged"] == len(wanted)
             assert len(before) - numbers["removed"] + numbers["added"] == len(wanted)
             before = wanted
+
+
+# --- the centre's word
+
+
+def known(store: sqlite3.Connection) -> list[str]:
+    return [each.id for each in load(store)[1]]
+
+
+def test_the_centre_adds_changes_and_removes(store: sqlite3.Connection) -> None:
+    """What it changes is told by its fields; the same again is nothing; the version of the registry rises."""
+    with transaction(store):
+        assert str(reconcile(store, "a", 1, Touchpoint("a", "display", "A"))) == "added a"
+        assert str(reconcile(store, "a", 2, Touchpoint("a", "display", "B", zone="z"))) == "changed a (name, zone)"
+        assert reconcile(store, "a", 2, Touchpoint("a", "display", "C")) is None
+        assert reconcile(store, "a", 3, Touchpoint("a", "display", "B", zone="z")) is None
+        assert load(store)[0] == 3
+        assert reconcile(store, "a", 2, None) is None
+        assert str(reconcile(store, "a", 3, None)) == "removed a"
+        assert reconcile(store, "a", 3, None) is None
+    assert known(store) == []
+
+
+def test_what_was_changed_in_the_store_stays_until_the_centre_says_something_newer(store: sqlite3.Connection) -> None:
+    """An import keeps the revision on which it is based: equal stays, higher wins, and so it is with removals."""
+    with transaction(store):
+        for name in ("a", "b"):
+            reconcile(store, name, 5, Touchpoint(name, "display", name))
+        replace(store, [Touchpoint("a", "display", "ours"), Touchpoint("c", "display", "ours too")])
+        assert reconcile(store, "a", 5, Touchpoint("a", "display", "theirs")) is None
+        assert reconcile(store, "a", 5, None) is None
+        assert reconcile(store, "b", 5, Touchpoint("b", "display", "b")) is None
+        assert reconcile(store, "c", 0, Touchpoint("c", "display", "theirs")) is None
+        assert known(store) == ["a", "c"]
+        assert str(reconcile(store, "a", 6, Touchpoint("a", "display", "theirs"))) == "changed a (name)"
+        assert str(reconcile(store, "b", 6, Touchpoint("b", "display", "b"))) == "added b"
+        assert str(reconcile(store, "c", 1, None)) == "removed c"
+    assert known(store) == ["a", "b"]
+
+
+def test_an_unchanged_import_leaves_the_centre_its_touchpoints(store: sqlite3.Connection) -> None:
+    """They stay the centre's: it may remove them at the same revision."""
+    with transaction(store):
+        reconcile(store, "a", 5, Touchpoint("a", "display", "A"))
+        assert replace(store, [Touchpoint("a", "display", "A")])["unchanged"] == 1
+        assert str(reconcile(store, "a", 5, None)) == "removed a"
+
+
+def test_a_definition_of_the_centre_reads_as_a_touchpoint() -> None:
+    """Product and validity stand where the store keeps them."""
+    entry = RegistryEntry.model_validate_json(
+        """{"id": "a", "kind": "display", "name": "A", "zone": "z", "phase": "before", "campaign": "c", "revision": 1,
+            "product": {"gtin": "09506000134352", "reference": "r", "serial": null},
+            "valid_from": "1970-01-01T00:00:01Z", "valid_until": "1970-01-01T00:00:02Z", "identifiers": ["text:a"]}"""
+    )
+    assert from_entry(entry) == Touchpoint(
+        "a", "display", "A", "z", "before", "09506000134352", "r", None, "c", 1_000, 2_000, ("text:a",)
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.none() | st.sampled_from("xyz")), max_size=8))
+@settings(max_examples=50)
+def test_the_highest_revision_wins_in_any_order(words: list[tuple[int, str | None]]) -> None:
+    """Whatever comes again or late: in the end the newest definition is in force, or nothing."""
+    with tempfile.TemporaryDirectory() as directory, closing(open_writer(Path(directory), CAPTURE)) as store:
+        with transaction(store):
+            for revision, name in words:
+                reconcile(store, "a", revision, None if name is None else Touchpoint("a", "display", name))
+        found = load(store)[1]
+    highest = max((revision for revision, _ in words), default=-1)
+    said = {name for revision, name in words if revision == highest}
+    assert (found[0].name if found else None) in (said | {None})
