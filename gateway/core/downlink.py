@@ -237,16 +237,31 @@ class ConsentState(Wire):
     """When the centre said so; from then on the set is fresh for as long as the configuration allows."""
 
 
+class Digest:
+    """The digest of a consent set, a part at a time: see `digest`."""
+
+    def __init__(self) -> None:
+        self._whole = sha256()
+
+    def add(self, entries: Iterable[tuple[str, int, str]]) -> None:
+        """Add the next entries, in their order."""
+        for record_id, revision, state in entries:
+            self._whole.update(f"{record_id}\0{revision}\0{state}\n".encode())
+
+    def text(self) -> str:
+        """Return the digest of all that was added."""
+        return urlsafe_b64encode(self._whole.digest()).rstrip(b"=").decode()
+
+
 def digest(entries: Iterable[tuple[str, int, str]]) -> str:
     r"""Return the digest of a consent set: SHA-256, base64url without padding.
 
     `entries` are record id, revision and state of every record, sorted by the UTF-8 octets of the id; hashed is
     `{record id}\0{revision}\0{state}\n` for each.
     """
-    whole = sha256()
-    for record_id, revision, state in entries:
-        whole.update(f"{record_id}\0{revision}\0{state}\n".encode())
-    return urlsafe_b64encode(whole.digest()).rstrip(b"=").decode()
+    whole = Digest()
+    whole.add(entries)
+    return whole.text()
 
 
 class RegistryEntry(Wire):

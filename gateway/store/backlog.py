@@ -91,6 +91,14 @@ class Backlog(Reading):
         return int(row[0]) if row and row[0] is not None else None
 
     @explained
+    def before(self, sequence: int) -> int:
+        """Return after which sequence to read so that what stands for this one comes too: it may be a longer gap."""
+        connection = self.connection()
+        row = connection and connection.execute("SELECT max(sequence) FROM outbox WHERE sequence <= ?", (sequence,))
+        found = row.fetchone()[0] if row else None
+        return sequence - 1 if found is None else int(found) - 1
+
+    @explained
     def last(self) -> int:
         """Return the last sequence ever appended."""
         connection = self.connection()

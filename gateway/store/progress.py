@@ -43,7 +43,7 @@ class Component:
 
 
 @contextmanager
-def _explained(connection: sqlite3.Connection) -> Iterator[None]:
+def sqlite_explained(connection: sqlite3.Connection) -> Iterator[None]:
     """Raise StoreError for what SQLite raises; a damaged file is marked, and mended when it is opened anew."""
     try:
         yield
@@ -57,20 +57,20 @@ def _explained(connection: sqlite3.Connection) -> Iterator[None]:
 
 def progress(connection: sqlite3.Connection, session: str) -> Progress:
     """Read how far a session has got. Raises StoreError."""
-    with _explained(connection):
+    with sqlite_explained(connection):
         row = connection.execute(_PROGRESS, (session,)).fetchone()
     return Progress(*row) if row else Progress()
 
 
 def recorded(connection: sqlite3.Connection, session: str) -> bool:
     """Tell whether anything is known of a session. Raises StoreError."""
-    with _explained(connection):
+    with sqlite_explained(connection):
         return connection.execute("SELECT 1 FROM progress WHERE session = ?", (session,)).fetchone() is not None
 
 
 def record(connection: sqlite3.Connection, session: str, now: Progress, *, durable: bool = True) -> None:
     """Write how far a session has got; refusals that are behind it are done with. Raises StoreError."""
-    with _explained(connection), (transaction if durable else visible)(connection):
+    with sqlite_explained(connection), (transaction if durable else visible)(connection):
         connection.execute(
             "INSERT OR REPLACE INTO progress (session, published, delivered, reserved, boot) VALUES (?, ?, ?, ?, ?)",
             (session, now.published, now.delivered, now.reserved, now.boot),
@@ -83,7 +83,7 @@ def refuse(connection: sqlite3.Connection, session: str, sequences: Collection[i
 
     Raises StoreError.
     """
-    with _explained(connection), transaction(connection):
+    with sqlite_explained(connection), transaction(connection):
         rows = [(session, sequence, reason) for sequence in sequences]
         connection.executemany("INSERT OR IGNORE INTO refused (session, sequence, reason) VALUES (?, ?, ?)", rows)
 
@@ -91,7 +91,7 @@ def refuse(connection: sqlite3.Connection, session: str, sequences: Collection[i
 def report(connection: sqlite3.Connection, component: str, state: Component) -> None:
     """Write how a component fares, if that has changed, and if the disk takes it. Raises CorruptError."""
     try:
-        with _explained(connection):
+        with sqlite_explained(connection):
             _report(connection, component, state)
     except CorruptError:
         raise
@@ -112,7 +112,7 @@ def _report(connection: sqlite3.Connection, component: str, state: Component) ->
 
 def components(connection: sqlite3.Connection) -> dict[str, Component]:
     """Read how each component of the uplink fares. Raises StoreError."""
-    with _explained(connection):
+    with sqlite_explained(connection):
         rows = connection.execute("SELECT component, ok, reason, since_ms FROM health").fetchall()
     return {component: Component(bool(ok), reason, since_ms) for component, ok, reason, since_ms in rows}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway.core.contract import Topics
 from gateway.core.event import ComponentHealth, State, rfc3339
+from gateway.core.order import RestartAskedError
 from gateway.core.sighting import ClockQuality, Moment
 from gateway.log import log
 from gateway.store import said
@@ -34,7 +35,7 @@ CONSENT_SECONDS = 30.0
 """So long events wait for a complete consent set after a connect."""
 LOOK_SECONDS = 0.05
 LISTEN_SECONDS = 1.0
-BATCH = 100
+BATCH = 16
 """So many messages are taken at a time: some milliseconds of signatures."""
 GOODBYE_SECONDS = 0.5
 
@@ -83,23 +84,20 @@ class Uplink:
         will = self._state(online=False)
         async with connect(self.broker, will) as connection:
             try:
-                await self._subscribe(connection)
-                await connection.publish(self._state(online=True))
-                self._report(ok=True, reason=None)
-                await self._until_lost(connection)
-            except asyncio.CancelledError:
+                await first_failure(connection.lost(), self._listen(connection), self._speak(connection))
+            except (asyncio.CancelledError, RestartAskedError):
                 await self._say_goodbye(connection)
                 raise
 
-    async def _until_lost(self, connection: Connection) -> None:
-        """Do everything that needs the connection until one part of it fails; the first failure is the reason."""
-        parts = (
-            connection.lost(),
-            self._forward(connection),
-            self._listen(connection),
-            self._report_on(connection),
-        )
-        await first_failure(*parts)
+    async def _speak(self, connection: Connection) -> None:
+        """Subscribe, say who is there, and forward until one part of it fails.
+
+        What comes down is taken all the while: of a broker whose messages nobody takes no answer is read either.
+        """
+        await self._subscribe(connection)
+        await connection.publish(self._state(online=True))
+        self._report(ok=True, reason=None)
+        await first_failure(self._forward(connection), self._report_on(connection), self._fetch_again(connection))
 
     async def _subscribe(self, connection: Connection) -> None:
         """Subscribe to consents first; only receipts cannot be done without."""
@@ -124,22 +122,28 @@ class Uplink:
         await self.forwarder.run(connection)
 
     async def _listen(self, connection: Connection) -> None:
-        """Take what comes down, a batch at a time, so that events and pings go on."""
+        """Take what comes down, a few messages at a time, so that events and pings go on; write when it is quiet."""
         while True:
             messages = connection.waiting(BATCH)
-            if not messages:
+            if messages:
+                self.downlink.hear(messages)
+            elif not self.downlink.write():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LISTEN_SECONDS):
-                        messages = [await connection.receive()]
-            self.downlink.take(messages)
-            if self.downlink.fetch and self.now().quality is not ClockQuality.UNSYNCED:
-                self.downlink.connected()
-                await self._try_to_subscribe(connection, self.topics.consent_filter)
-                await self._try_to_subscribe(connection, self.topics.consent_state)
+                        self.downlink.hear([await connection.receive()])
             if self.downlink.report_now:
                 self.downlink.report_now = False
                 self.forwarder.resumed.set()
             await asyncio.sleep(0)
+
+    async def _fetch_again(self, connection: Connection) -> None:
+        """Subscribe to the consents once more when they must be fetched, and the clock can judge them."""
+        while True:
+            if self.downlink.fetch and self.now().quality is not ClockQuality.UNSYNCED:
+                self.downlink.connected()
+                await self._try_to_subscribe(connection, self.topics.consent_filter)
+                await self._try_to_subscribe(connection, self.topics.consent_state)
+            await asyncio.sleep(LISTEN_SECONDS)
 
     async def _report_on(self, connection: Connection) -> None:
         """Publish the state now and then, and as soon as the session is another one."""
@@ -152,6 +156,7 @@ class Uplink:
 
     async def _say_goodbye(self, connection: Connection) -> None:
         """Say offline ourselves: after a clean DISCONNECT the broker does not publish the Will."""
+        connection.hear_no_more()
         try:
             async with asyncio.timeout(GOODBYE_SECONDS):
                 await connection.publish(self._state(online=False))

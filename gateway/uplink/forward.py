@@ -68,8 +68,10 @@ class Forwarder:
     receipts_refused: int = 0
     _cursor: int = 0
     """All up to here is published, or behind what is delivered."""
-    _trimmed: tuple[int, int] | None = None
-    """What is asked for again and is here no more: it is answered with a gap."""
+    _again: tuple[int, int] | None = None
+    """What is asked for again: after this sequence, up to that one."""
+    _trimmed: list[tuple[int, int]] = field(default_factory=list)
+    """What of it is here no more: it is answered with a gap."""
     _sent: int = 0
     """The highest sequence that a message really carried; receipts cover no more."""
     _octets: int | None = None
@@ -93,7 +95,8 @@ class Forwarder:
 
     def _resume(self) -> None:
         """Take up a session behind what is known to be delivered."""
-        self.session = self.backlog.session()
+        if self.session != self.backlog.session():
+            self.session, self._again, self._trimmed = self.backlog.session(), None, []
         self._recorded = progress(self.database, self.session) if self.session else Progress()
         published = min(self._recorded.fixed(self.boot), self.backlog.last())
         self.progress = replace(self._recorded, published=published, boot=self.boot)
@@ -128,11 +131,10 @@ class Forwarder:
 
     async def _send_next(self, connection: Connection) -> bool:
         """Send the next rows, one message; False when there is nothing to send now."""
-        if self._trimmed is not None:
-            await connection.publish(self._gap(*self._trimmed))
-            self._trimmed = None
-        self._announce()
         octets = min(self._octets or self.batch_bytes, connection.maximum_packet - HEADER)
+        if await self._send_again(connection, octets):
+            return True
+        self._announce()
         waiting = self.backlog.rows(self._cursor, self.batch, octets, self.progress.published)
         if self.backlog.session() != self.session:  # the file was replaced: these rows are another session's
             self._resume()
@@ -150,21 +152,44 @@ class Forwarder:
             return len(rows) > 1  # fewer at once; a single one waits until capture has set it aside
         self._cursor = max(self._cursor, through)  # a receipt may have come meanwhile
         if self.delivery == "puback":
-            self.progress = replace(self.progress, delivered=max(self.progress.delivered, through))
+            self.progress = replace(self.progress, delivered=through)
         return True
 
-    def replay(self, session: str, first: int, through: int) -> str | None:
-        """Publish again from a sequence on; say why not if that cannot be. What is trimmed is answered with a gap."""
+    def refusal(self, session: str, through: int) -> str | None:
+        """Say why sequences cannot be published again; None if they can."""
         if session != self.session:
             return "that session is not the present one"
-        if through > self._sent:
-            return "not all of that was published"
+        return "not all of that was published" if through > self._sent else None
+
+    def replay(self, first: int, through: int) -> None:
+        """Publish these sequences again, unchanged; what is trimmed is answered with a gap. Raises StoreError."""
         oldest = self.backlog.first() or self._sent + 1
         if first < oldest:
-            self._trimmed = first, min(through, oldest - 1)
-        self._cursor = min(self._cursor, max(first, oldest) - 1)
+            self._trimmed.append((first, min(through, oldest - 1)))
+        if oldest <= through:
+            after, until = self._again or (through, through)
+            self._again = min(after, self.backlog.before(max(first, oldest))), max(until, through)
         self.bell.set()
-        return None
+
+    async def _send_again(self, connection: Connection, octets: int) -> bool:
+        """Send the next of what is asked for again; False when there is nothing of it to send now."""
+        while self._trimmed:
+            await connection.publish(self._gap(*self._trimmed[0]))
+            self._trimmed.pop(0)
+        if self._again is None:
+            return False
+        after, until = self._again
+        waiting = self.backlog.rows(after, self.batch, octets, until)
+        if not waiting or self.backlog.session() != self.session:
+            self._again = None
+            return False
+        rows = self._permitted(waiting)
+        if not rows:
+            return False
+        if not await self._published(connection, rows):
+            return len(rows) > 1
+        self._again = (rows[-1].through, until) if rows[-1].through < until else None
+        return True
 
     def _gap(self, first: int, through: int) -> Message:
         """Say what stands at sequences that are trimmed: whoever has stored them knows their ids already."""

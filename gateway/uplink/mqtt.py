@@ -32,6 +32,12 @@ CLOSE_SECONDS = 0.5
 TICK_SECONDS = 1.0
 INBOX = 1_000
 """So many messages may wait to be received."""
+INBOX_OCTETS = 4 << 20
+"""And so many octets of them."""
+LONGEST = 1 << 17
+"""Octets of a payload that are kept: whatever is longer is refused by all who read it."""
+LARGEST_IN = 1 << 20
+"""Octets of the largest packet that the broker may send (MQTT 5.0, section 3.1.2.11.4)."""
 LARGEST_PACKET = 268_435_455
 """What MQTT can carry (MQTT 5.0, section 2.1.4)."""
 
@@ -105,7 +111,9 @@ class Connection:
         self.maximum_packet = LARGEST_PACKET
         self._client = client
         self._received: asyncio.Queue[Message] = asyncio.Queue()
+        self._octets = 0
         self._reading = False
+        self._deaf = False
         self._accepted: asyncio.Future[None] = self._loop.create_future()
         self._lost: asyncio.Future[MqttError] = self._loop.create_future()
         self._acks: dict[int, asyncio.Future[tuple[int, str]]] = {}
@@ -175,17 +183,32 @@ class Connection:
                 wire.shutdown(socket.SHUT_RDWR)
 
     def _on_message(self, _client: Client, _user: object, message: MQTTMessage) -> None:
-        self._received.put_nowait(Message(message.topic, bytes(message.payload), retain=message.retain))
-        if self._received.qsize() >= INBOX and (wire := self._client.socket()) is not None:
+        if self._deaf:
+            return
+        payload = bytes(message.payload[:LONGEST])
+        self._received.put_nowait(Message(message.topic, payload, retain=message.retain))
+        self._octets += len(payload)
+        full = self._received.qsize() >= INBOX or self._octets >= INBOX_OCTETS
+        if full and (wire := self._client.socket()) is not None:
             self._loop.remove_reader(wire)
             self._reading = False
 
     async def receive(self) -> Message:
         """Wait for the next message of the subscriptions."""
         message = await self._received.get()
-        if self._received.qsize() < INBOX // 2:
-            self._listen()
+        self._taken(message)
         return message
+
+    def _taken(self, message: Message) -> None:
+        """Go on reading once half of the room is free."""
+        self._octets -= len(message.payload)
+        if self._received.qsize() < INBOX // 2 and self._octets < INBOX_OCTETS // 2:
+            self._listen()
+
+    def hear_no_more(self) -> None:
+        """Let go of what waits and of what still comes, so that answers to what is published find their way."""
+        self._deaf = True
+        self.waiting(INBOX)
 
     def _on_connect(self, code: int, name: str, maximum_packet: int) -> None:
         self.maximum_packet = maximum_packet
@@ -225,9 +248,9 @@ class Connection:
         """Return what has come already, at most `limit` messages."""
         messages: list[Message] = []
         while len(messages) < limit and not self._received.empty():
-            messages.append(self._received.get_nowait())
-        if self._received.qsize() < INBOX // 2:
-            self._listen()
+            message = self._received.get_nowait()
+            messages.append(message)
+            self._taken(message)
         return messages
 
     async def publish(self, message: Message) -> None:
@@ -330,6 +353,15 @@ def _client(broker: Broker, will: Message) -> Client:
     return client
 
 
+def _limits(client: Client) -> Properties | None:
+    """Return what the broker must keep to; MQTT 3.1.1 cannot say so."""
+    if client.protocol != MQTTProtocolVersion.MQTTv5:
+        return None
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho
+    properties.MaximumPacketSize = LARGEST_IN
+    return properties
+
+
 def _tls(broker: Broker, ca: Path) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=str(ca))
@@ -353,7 +385,7 @@ async def _dial(client: Client, broker: Broker) -> None:
     def dial() -> None:
         error: BaseException | None = None
         try:
-            client.connect(broker.host, broker.port, broker.keepalive)
+            client.connect(broker.host, broker.port, broker.keepalive, properties=_limits(client))
         except (OSError, ValueError) as reason:
             error = MqttError(f"cannot connect to {broker.host}:{broker.port}: {_plain(reason)}")
         with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
