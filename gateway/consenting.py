@@ -137,7 +137,7 @@ class Consenting:
         possibly_sent = await self.customers.carry_through(done)
         return {
             "withdrawn": len(done.tombstones),
-            "possibly_sent": len(possibly_sent),
+            "possibly_sent": possibly_sent,
             "receipts": [self._receipt(each) for each in done.tombstones],
         }
 

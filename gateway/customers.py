@@ -173,10 +173,19 @@ class Customers:
             for purpose in purposes
         ]
 
-    async def carry_through(self, withdrawal: Withdrawal) -> list[int]:
-        """Withdraw what waits and tell the centre; return the sequences that may have been sent before."""
+    async def carry_through(self, withdrawal: Withdrawal) -> int | None:
+        """Withdraw what waits and tell the centre; return how many events may have been sent before.
+
+        None if that cannot be told yet, because the other half's file is damaged: it is done at the next start, and the
+        tombstone holds until then.
+        """
         told = bool(withdrawal.tombstones)
-        return await _carry_through(self.capture, withdrawal.customer.handles, withdrawal.mark, told=told)
+        try:
+            sent = await _carry_through(self.capture, withdrawal.customer.handles, withdrawal.mark, told=told)
+        except StoreError as error:
+            log.warning("consent: %s; what waits is withdrawn at the next start", error)
+            return None
+        return len(sent)
 
     def record_id(self, signed: str) -> str | None:
         """Return the id of a record that this gateway has signed; None for any other text."""

@@ -33,14 +33,14 @@ class Erasing:
         return {
             "withdrawn": len(done.tombstones),
             "removed": removed,
-            "possibly_sent": len(possibly_sent),
+            "possibly_sent": possibly_sent,
             "kept": [_kept(each) for each in kept],
             "waiting": len(waiting),
             "central": len(done.customer.central_ids),
             "proof": await self._proof(asked.by.tokens),
         }
 
-    async def _erase(self, asked: Asked) -> tuple[Withdrawal, int, list[ConsentRecord], list[int]]:
+    async def _erase(self, asked: Asked) -> tuple[Withdrawal, int, list[ConsentRecord], int | None]:
         def withdraw(outbox: Outbox) -> Withdrawal:
             known = self.customers.customer(outbox, asked.handles)
             done = self.customers.tombstones(outbox, asked, known)

@@ -48,10 +48,12 @@ def grant(  # noqa: PLR0913  # the parts of a consent
     language: Annotated[
         str | None, typer.Option(metavar="TAG", help="The language in which it was shown: de, fr-CH.")
     ] = None,
-    days: Annotated[int | None, typer.Option(min=1, max=DAYS, help="How long the consent holds.")] = None,
+    days: Annotated[
+        int | None, typer.Option(help=f"How long the consent holds, 1 to {DAYS}; default: [consent] days.")
+    ] = None,
     tokens: Annotated[
         int,
-        typer.Option(min=1, max=TOKENS, help="So many tokens of the same customer are presented, one after another."),
+        typer.Option(help="So many tokens of the same customer are presented, one after another."),
     ] = 1,
     receipt: Receipt = None,
     token_from_stdin: TokenFromStdin = False,
@@ -65,6 +67,8 @@ def grant(  # noqa: PLR0913  # the parts of a consent
 
     The receipt is printed as text and as a QR code of the same text, signed by this gateway.
     """
+    _within("--tokens", tokens, TOKENS)
+    _within("--days", days, DAYS)
     if receipt is not None:
         _writable(receipt)
     options = {"purposes": purpose, "notice": notice, "language": language, "days": days, "tokens": tokens}
@@ -107,7 +111,9 @@ def withdraw(
         show_json(answer)
     elif answer["withdrawn"]:
         typer.echo("Consent withdrawn. From now on no event names this customer.")
-        if answer["possibly_sent"]:
+        if answer["possibly_sent"] is None:
+            typer.echo("! What waits to be sent is withdrawn at the next start: uplink.db is damaged.", err=True)
+        elif answer["possibly_sent"]:
             typer.echo(
                 f"{answer['possibly_sent']} earlier events may have been sent already; the centre is told which."
             )
@@ -195,6 +201,11 @@ def _tell(title: str, lines: list[str]) -> None:
     typer.echo(f"{title}: {'' if lines else 'none'}")
     for line in lines:
         typer.echo(f"  {line}")
+
+
+def _within(option: str, value: int | None, most: int) -> None:
+    if value is not None and not 1 <= value <= most:
+        fail(f"{option} takes a whole number from 1 to {most}", 2)
 
 
 def _writable(path: Path) -> None:

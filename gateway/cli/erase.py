@@ -34,7 +34,9 @@ def _print(answer: dict[str, Any]) -> None:
         f"Erased: {answer['withdrawn']} consents withdrawn, {answer['removed']} records removed; "
         "what waited about this customer is withdrawn, visits and stays have ended."
     )
-    if answer["possibly_sent"]:
+    if answer["possibly_sent"] is None:
+        typer.echo("! What waits to be sent is withdrawn at the next start: uplink.db is damaged.", err=True)
+    elif answer["possibly_sent"]:
         typer.echo(f"{answer['possibly_sent']} earlier events may have been sent; the centre is told which.")
     for each in answer["kept"]:
         until = each["until"] or "the centre has taken its record out of the set"
@@ -45,11 +47,12 @@ def _print(answer: dict[str, Any]) -> None:
         typer.echo(
             f"The centre knows {answer['central']} records of this customer; it takes them back when it is told."
         )
-    proof = answer["proof"]
-    typer.echo(
-        f"Proof: {proof['files']} files searched for {len(proof['searched'])} identifiers in every spelling: ", nl=False
-    )
-    typer.echo("nothing was found." if proof["holds"] else "not clean.")
+    _print_proof(answer["proof"])
+
+
+def _print_proof(proof: dict[str, Any]) -> None:
+    searched = f"{proof['files']} files searched for {len(proof['searched'])} identifiers in every spelling"
+    typer.echo(f"Proof: {searched}: {'nothing was found.' if proof['holds'] else 'not clean.'}")
     for each in proof["found"]:
         typer.echo(f"! {each['file']}: {each['what']}, {each['as']}")
     for path in proof["unread"]:
