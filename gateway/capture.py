@@ -218,8 +218,10 @@ class Capture:
         return counts
 
     def show(self, status: SourceStatus) -> None:
-        """Take note of a reader's status, and log it."""
+        """Take note of a reader's status, and log it; while a scanner is down nobody leaves its zone."""
         self.readers[status.reader] = status
+        self.path.scanner(status.reader, self.clock.now(), up=status.up)
+        self._stirred.set()
         log.info("reader %s: %s", status.reader, "up" if status.up else status.reason)
 
     async def withdraw(self, handles: Collection[str]) -> list[int]:

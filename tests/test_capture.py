@@ -15,6 +15,7 @@ from gateway.control import RequestError
 from gateway.core import pseudonym
 from gateway.core.event import Draft, EventType
 from gateway.core.sighting import Advertisement, Identifier, Scan, Sighting
+from gateway.sources.source import SourceStatus
 from gateway.store.database import CorruptError
 from gateway.store.outbox import Outbox
 from gateway.store.recovery import mark, suspect
@@ -137,6 +138,19 @@ async def test_time_passes_without_a_sighting(shop: Shop) -> None:
     async with shop.running() as voices:
         await be_present(shop, voices["salon"])
         shop.clock.ahead_s = 60
+        await until(partial(waiting, shop, 2))
+    assert kinds(shop) == [EventType.APPEARED, EventType.DISAPPEARED]
+
+
+async def test_nobody_leaves_while_the_scanner_is_down(shop: Shop) -> None:
+    """A reader's status holds its zone; when it is up again, silence counts anew, and time passes by itself."""
+    async with shop.running() as voices:
+        await be_present(shop, voices["salon"])
+        shop.capture.show(SourceStatus("salon", up=False, reason="unplugged"))
+        shop.clock.ahead_s = 60
+        assert shop.capture.path.next_deadline() is None
+        shop.capture.show(SourceStatus("salon", up=True))
+        shop.clock.ahead_s = 80
         await until(partial(waiting, shop, 2))
     assert kinds(shop) == [EventType.APPEARED, EventType.DISAPPEARED]
 

@@ -17,12 +17,13 @@ from gateway.core import decode, draft
 from gateway.core.draft import INTERACTION, Reader
 from gateway.core.event import Draft, EventType, TouchpointRef
 from gateway.core.health import HealthReport, StoreBeacons
-from gateway.core.presence import Change, Left, Presence
+from gateway.core.presence import Change, Left
 from gateway.core.registry import Bearer, Known, Registry
 from gateway.core.sighting import Advertisement, Identifier, Moment, Sighting, Tag, Telemetry
-from gateway.core.stay import Stay, Stays
+from gateway.core.stay import Stays
 from gateway.core.subject import Subjects
 from gateway.core.visit import Debounce, Visits
+from gateway.core.zones import Stay, Zones
 
 
 class Fate(StrEnum):
@@ -57,7 +58,7 @@ class Path:
     subjects: Subjects
     visits: Visits
     debounce: Debounce
-    presence: Presence[Stay] = field(default_factory=Presence)
+    presence: Zones = field(default_factory=Zones)
     beacons: StoreBeacons = field(default_factory=StoreBeacons)
     training: bool = False
     """Staff are trying things out: events say `test`."""
@@ -141,6 +142,16 @@ class Path:
             return UNKNOWN
         report = self.beacons.telemetry(address, telemetry, now.boot_ns)
         return _absorbed_or_acted(self._reported([report] if report else (), now))
+
+    def scanner(self, name: str, now: Moment, *, up: bool) -> None:
+        """Take note whether a reader works: while a BLE scanner is down nobody leaves its zone."""
+        reader = self.readers.get(name)
+        if reader is None or reader.channel != "ble":
+            return
+        if up:
+            self.presence.scanner_up(reader.place, name, now.boot_ns)
+        else:
+            self.presence.scanner_down(reader.place, name)
 
     def expire(self, now: Moment) -> tuple[Draft, ...]:
         """Return the events that the passing of time makes: departures, and beacons gone silent."""

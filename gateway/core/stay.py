@@ -6,11 +6,9 @@ from gateway.core import draft
 from gateway.core.draft import Reader
 from gateway.core.event import Draft, EventType
 from gateway.core.pseudonym import Epoch
-from gateway.core.sighting import Identifier, Moment
+from gateway.core.sighting import Moment
 from gateway.core.subject import Subjects
-
-Stay = tuple[str, Identifier]
-"""A zone and the customer's beacon that is in it."""
+from gateway.core.zones import Stay
 
 
 @dataclass(slots=True)

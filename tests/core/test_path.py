@@ -215,6 +215,20 @@ def test_a_consenting_customer_appears_and_disappears() -> None:
     assert path.next_deadline() is None
 
 
+def test_nobody_disappears_while_the_scanner_is_down() -> None:
+    """A scanner that hears nobody does not tell who has left; what other readers say of themselves changes nothing."""
+    path, _ = shop(CLARA)
+    stay(path, 0, 5)
+    path.scanner("salon", at(6), up=False)
+    assert (path.next_deadline(), path.expire(at(600))) == (None, ())
+    path.scanner("scanner", at(600), up=True)
+    path.scanner("nobody", at(600), up=True)
+    assert path.expire(at(700)) == ()
+    path.scanner("salon", at(700), up=True)
+    (left,) = path.expire(at(710))
+    assert (left.type, data(left)["dwell"]) == (EventType.DISAPPEARED, 5.0)
+
+
 def test_a_departure_may_come_with_the_next_sighting() -> None:
     """When nobody called `expire` in time, the return of the beacon tells of its departure."""
     path, _ = shop(CLARA)
