@@ -30,6 +30,7 @@ OWN_KEY = {"kid": CENTRE.kid, "alg": "EdDSA", "jwk": {"kty": "OKP", "crv": "Ed25
 REFUSED = {
     "no JWS": ("nonsense", "no JWS"),
     "empty": ("", "no JWS"),
+    "without a signature": (f"{HEADER}.{BODY}", "no JWS"),
     "too long": ("a" * (LONGEST + 1), "too long"),
     "of somebody unknown": (GATEWAY.sign(PAYLOAD), "issuer is unknown"),
     "by somebody who uses the name": (STRANGER.sign(PAYLOAD), "signature is not valid"),
