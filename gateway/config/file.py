@@ -122,7 +122,7 @@ def warnings(settings: Settings) -> list[str]:
     silent = [
         f"reader {reader.name}: this version has no {reader.kind} driver yet, so it reads nothing"
         for reader in settings.readers
-        if reader.kind in {"nfc", "ble"}
+        if reader.kind == "nfc"
     ]
     return [*(text for text, applies in said.items() if applies), *_weak(settings), *silent]
 

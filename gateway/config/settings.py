@@ -312,6 +312,28 @@ class ReaderSettings(_Table):
     """The touchpoint at which a scanner or NFC reader stands."""
     zone: Label | None = Field(default=None, examples=["salon"])
     """The zone that a BLE reader covers."""
+    adapter: Annotated[str, Field(pattern=r"^(hci[0-9]{1,2}|[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}|)$")] = Field(
+        default="", examples=["hci0"]
+    )
+    """The Bluetooth adapter of a BLE reader: hci0, or its own address, which stays the same under any number. Default:
+    whichever there is; with several BLE readers each names its own."""
+    enter_offset: Annotated[float, Field(ge=-60, le=40)] = -7.0
+    """Who comes into the zone of a BLE reader: a beacon heard at this level or above, in dB from its strength at 1 m;
+    about 2 m. For an arm's length: 4."""
+    exit_offset: Annotated[float, Field(ge=-60, le=40)] = -15.0
+    """Who leaves it: a beacon heard below this level; about 5 m. For an arm's length: -4. Readers of the same zone take
+    this, and the five that follow, from the first of them."""
+    window: Annotated[float, Field(ge=0, le=60)] = 5.0
+    """The level is the median of so many seconds. For an arm's length: 2."""
+    hold_enter: Annotated[float, Field(ge=0, le=60)] = 1.0
+    """So long must a beacon be near to have come, in seconds."""
+    hold_exit: Annotated[float, Field(ge=0, le=600)] = 8.0
+    """So long must it be far to have left, in seconds."""
+    lost_after: Annotated[float, Field(ge=5, le=3600)] = 10.0
+    """So long may it be unheard, in seconds, or ten of its own intervals if that is longer; then it has left."""
+    silence: Annotated[float, Field(ge=2, le=60)] = 6.0
+    """A BLE reader that hears nobody at all for so many seconds starts its scan again. Shorter than lost_after,
+    so that nobody seems to leave meanwhile."""
 
     @property
     def channel(self) -> Channel:
@@ -326,6 +348,20 @@ class ReaderSettings(_Table):
         if not device:
             raise wrong("is missing", 'for example device = "/dev/serial/by-id/usb-..."')
         return str(_beside(device, info))
+
+    @field_validator("exit_offset")
+    @classmethod
+    def _farther(cls, exit_offset: float, info: ValidationInfo) -> float:
+        if exit_offset > info.data.get("enter_offset", exit_offset):
+            raise wrong("is above enter_offset", "a beacon leaves at a lower level than it came at")
+        return exit_offset
+
+    @field_validator("silence")
+    @classmethod
+    def _before_anybody_is_lost(cls, silence: float, info: ValidationInfo) -> float:
+        if silence >= info.data.get("lost_after", silence + 1):
+            raise wrong("is not shorter than lost_after", "a scan that has died would look like everybody leaving")
+        return silence
 
     @field_validator("touchpoint", "zone")
     @classmethod
@@ -385,6 +421,14 @@ class Settings(_Table):
     readers: Annotated[tuple[ReaderSettings, ...], Field(strict=False)] = Field(default=(), alias="reader")
     bearers: Annotated[tuple[BearerSettings, ...], Field(strict=False)] = Field(default=(), alias="bearer")
     issuers: Annotated[tuple[IssuerSettings, ...], Field(strict=False)] = Field(default=(), alias="issuer")
+
+    @field_validator("readers")
+    @classmethod
+    def _adapters_apart(cls, readers: tuple[ReaderSettings, ...]) -> tuple[ReaderSettings, ...]:
+        adapters = [reader.adapter.upper() for reader in readers if reader.kind == "ble"]
+        if len(adapters) > 1 and ("" in adapters or len(set(adapters)) < len(adapters)):
+            raise wrong("has BLE readers on the same Bluetooth adapter", "name an adapter of its own for each of them")
+        return readers
 
     _file: Path = PrivateAttr(default=Path())
 

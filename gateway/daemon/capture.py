@@ -30,11 +30,13 @@ from gateway.core.draft import Reader
 from gateway.core.event import EventType
 from gateway.core.jws import Signer
 from gateway.core.path import Path
+from gateway.core.presence import PresenceSettings
 from gateway.core.pseudonym import KeyRing, forget_keys
 from gateway.core.registry import BearerRule, Registry, Touchpoint, build
 from gateway.core.sighting import ClockQuality
 from gateway.core.subject import Subjects
 from gateway.core.visit import Debounce, Visits
+from gateway.core.zones import Zones
 from gateway.customers import resume
 from gateway.daemon.opening import open_outbox
 from gateway.daemon.ring import RingFile
@@ -43,6 +45,7 @@ from gateway.daemon.trust import ledger as ledger_of
 from gateway.desk import Desk
 from gateway.keys import device_key, key_ring
 from gateway.log import log
+from gateway.sources.ble import BleSource, UnhealedError
 from gateway.sources.scanner import ScannerSource
 from gateway.sources.simulated import SimulatedSource
 from gateway.sources.source import Source, SourceStatus
@@ -86,7 +89,18 @@ def sighting_path(settings: Settings, known: Registry, ring: KeyRing | None, led
         subjects=Subjects(ring, ledger, purposes),
         visits=Visits(settings.visit.seconds),
         debounce=Debounce(settings.visit.debounce),
+        presence=Zones(zones(settings.readers)),
     )
+
+
+def zones(readers: Sequence[ReaderSettings]) -> dict[str, PresenceSettings]:
+    """Return when somebody has come into a zone or left it; of several readers of a zone the first counts."""
+    names = ("window", "enter_offset", "exit_offset", "hold_enter", "hold_exit", "lost_after")
+    return {
+        reader(each).place: PresenceSettings(**{name: getattr(each, name) for name in names})
+        for each in reversed(readers)
+        if each.channel == "ble"
+    }
 
 
 @asynccontextmanager
@@ -156,7 +170,16 @@ async def _capture(settings: Settings) -> None:
         if half.path.subjects.ring is None:
             log.warning("no key ring at %s: no subject is named in any event", settings.pseudonym.keys)
         log.info("capture: session %s, %d readers", half.writer.outbox.session, len(settings.readers))
-        await half.run([driven for each in settings.readers if (driven := source(each, half)) is not None])
+        try:
+            await half.run([driven for each in settings.readers if (driven := source(each, half)) is not None])
+        except* UnhealedError as errors:
+            raise _first(errors) from None
+
+
+def _first(errors: BaseExceptionGroup[UnhealedError]) -> UnhealedError:
+    """Return the first of these errors, without the groups around it."""
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 @asynccontextmanager
@@ -201,7 +224,16 @@ def source(settings: ReaderSettings, half: Capture) -> Source | None:
             )
         case "simulated":
             return SimulatedSource(settings.name, settings.device, status=half.show, dropped=half.dropped)
-        case "nfc" | "ble":
+        case "ble":
+            return BleSource(
+                settings.name,
+                settings.adapter,
+                wanted=lambda: half.path.registry.namespaces,
+                silence=settings.silence,
+                status=half.show,
+                dropped=half.dropped,
+            )
+        case "nfc":
             reason = f"this version has no {settings.kind} driver yet; recorded readings can be replayed"
             half.show(SourceStatus(settings.name, up=False, reason=reason))
             return None

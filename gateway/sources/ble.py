@@ -46,7 +46,7 @@ NO_RSSI: Final = -127
 SENDERS: Final = 1024
 """So many addresses that sent something of ours are remembered."""
 STOP_SECONDS: Final = 1.5
-SILENCE_SECONDS: Final = 8.0
+SILENCE_SECONDS: Final = 6.0
 LONGEST_SILENCE: Final = 64.0
 QUIET: Final = 3
 TRIES: Final = 20

@@ -187,13 +187,12 @@ def test_password_that_cannot_be_read(load: Load, tmp_path: Path, content: bytes
 
 
 def test_readers_without_a_driver(load: Load) -> None:
-    """NFC and BLE readers are valid settings, with a warning while nothing drives them."""
+    """NFC readers are valid settings, with a warning while nothing drives them; BLE readers have their driver."""
     nfc = '[[reader]]\nname = "n"\nkind = "nfc"\ntouchpoint = "c"\n'
     ble = '[[reader]]\nname = "b"\nkind = "ble"\nzone = "z"\n'
     played = '[[reader]]\nname = "s"\nkind = "simulated"\nplays = "nfc"\ndevice = "/d"\ntouchpoint = "c"\n'
-    assert config.warnings(load(nfc + ble + played))[-2:] == [
+    assert [said for said in config.warnings(load(nfc + ble + played)) if said.startswith("reader")] == [
         "reader n: this version has no nfc driver yet, so it reads nothing",
-        "reader b: this version has no ble driver yet, so it reads nothing",
     ]
 
 

@@ -142,6 +142,23 @@ def test_readers(load: Load) -> None:
     assert (simulated.channel, simulated.device) == ("ble", "/day.jsonl")
 
 
+@pytest.mark.parametrize("adapter", ["eth0", "hci", "00:1A:7D:DA:71", "hci0 "])
+def test_an_adapter_is_a_number_or_an_address(load: Load, adapter: str) -> None:
+    """What can be no Bluetooth adapter is told before the start."""
+    ble = f'[[reader]]\nname = "b"\nkind = "ble"\nzone = "salon"\nadapter = "{adapter}"\n'
+    assert problem_of(load, ble)[0] == "reader.adapter"
+
+
+@pytest.mark.parametrize("adapters", [("", ""), ("hci0", ""), ("hci0", "hci0"), ("00:1a:7d:da:71:00",) * 2])
+def test_ble_readers_have_an_adapter_each(load: Load, adapters: tuple[str, str]) -> None:
+    """An adapter scans for one reader."""
+    ble = '[[reader]]\nname = "{}"\nkind = "ble"\nzone = "salon"\nadapter = "{}"\n'
+    both = "".join(ble.format(f"b{number}", adapter) for number, adapter in enumerate(adapters))
+    assert problem_of(load, both)[:2] == ("reader", "has BLE readers on the same Bluetooth adapter")
+    apart = "".join(ble.format(f"b{number}", f"hci{number}") for number in range(2))
+    assert [reader.adapter for reader in load(apart).readers] == ["hci0", "hci1"]
+
+
 @pytest.mark.parametrize(
     ("reader", "key", "wrong"),
     [
@@ -149,6 +166,8 @@ def test_readers(load: Load) -> None:
         ('kind = "scanner"\ndevice = "/d"', "reader.touchpoint", "is missing"),
         ('kind = "nfc"\ntouchpoint = "c"\nzone = "z"', "reader.zone", "does not fit a nfc reader"),
         ('kind = "ble"', "reader.zone", "is missing"),
+        ('kind = "ble"\nzone = "z"\nexit_offset = -6', "reader.exit_offset", "is above enter_offset"),
+        ('kind = "ble"\nzone = "z"\nsilence = 10', "reader.silence", "is not shorter than lost_after"),
         ('touchpoint = "c"', "reader.kind", "is missing"),
         ('kind = "camera"', "reader.kind", "must be 'scanner', 'nfc', 'ble' or 'simulated'"),
     ],
