@@ -48,7 +48,7 @@ def test_every_other_command_works_as_it_stands(clone: Path) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.count('"subject":{"pseudonym":"tp1.') == 2
     assert ran.stdout.count('"data":{"reason":"withdrawn"') == 2
-    assert "All in order: appended 2, delivered 0, withdrawn 0, evicted 0, waiting 2." in ran.stdout
+    assert "All in order: appended 3, delivered 0, withdrawn 0, evicted 0, waiting 3." in ran.stdout
     assert '"asyncapi": "3.0.0"' in ran.stdout
 
 

@@ -29,6 +29,12 @@ VERBS = {
     "touchpoint.appeared.v1": "someone came to",
     "touchpoint.disappeared.v1": "someone left",
 }
+SAID = {
+    "touchpoint.consent-granted.v1": "a customer agreed in the store",
+    "touchpoint.consent-withdrawn.v1": "a customer withdrew consent in the store",
+    "touchpoint.consent-applied.v1": "consent is applied; what was sent before is listed",
+    "touchpoint.command-result.v1": "a command was answered",
+}
 
 
 def screen() -> "AbstractContextManager[Lines | Screen]":
@@ -164,6 +170,8 @@ def words(event: Event) -> str:
     data = event["data"]
     if event["type"] == "touchpoint.gap.v1":
         return f"{data['reason']}: an event of which only the number is left"
+    if said := SAID.get(event["type"]):
+        return said
     where = data["touchpoint"]["id"] if "touchpoint" in data else data["zone"]
     extra = f": {data['value']}" if "value" in data else ""
     extra += f" after {data['dwell']:.0f} s" if "dwell" in data else ""
