@@ -39,6 +39,10 @@ SAVE_SECONDS = 60.0
 """How often counters that changed without an event are written."""
 UNCOMMITTED = 64
 """So many patient commits may be under way; then sources wait, and memory stays bounded."""
+NEARLY_FULL = (
+    "the disk is nearly full, without room for the reserve that keeps the store working; when it is full, the least"
+    " worthy events give way: free some space on it"
+)
 
 
 async def _nobody_there() -> bool:
@@ -78,6 +82,8 @@ class Capture:
     _to_correct: bool = True
     """Rows of this boot may have been stamped before the clock was synced."""
     _last_failure: str = ""
+    _refused: str | None = None
+    """Why the last commit of events or counters failed; None after one that did not."""
     _ringing: bool = False
     _sources: dict[str, Source] = field(default_factory=dict)
     _borrowed: dict[str, asyncio.Future[Sighting]] = field(default_factory=dict, repr=False)
@@ -177,9 +183,11 @@ class Capture:
 
         try:
             await self.writer.commit(job, patience=PATIENCE_SECONDS if patient(drafts) else 0.0)
-        except Exception:  # when cancelled, the writer has it all the same
+        except Exception as error:  # when cancelled, the writer has it all the same
             self._unsaved.update(counts)
+            self._refused = str(error)
             raise
+        self._refused = None
         self._ring_soon()
 
     def _ring_soon(self) -> None:
@@ -288,11 +296,16 @@ class Capture:
             self._look_for_suspicion()
 
     def condition(self) -> dict[str, str | None]:
-        """Tell what is wrong with keys and consents, by component; None where nothing is. Raises StoreError."""
-        wrong = self.path.subjects.condition(self.clock.now())
+        """Tell what is wrong with keys, consents and store, by component; None where nothing is. Raises StoreError."""
+        wrong = self.path.subjects.condition(self.clock.now()) | {"store": self._store_fault()}
         if self.bad_signatures:
             wrong["signatures"] = f"{self.bad_signatures} messages in uplink.db bear no signature that counts here"
         return wrong
+
+    def _store_fault(self) -> str | None:
+        if self._refused is not None:
+            return f"{self._refused}: events are not accepted"
+        return NEARLY_FULL if self.ballast.missed else None
 
     async def _tell_condition(self) -> None:
         """Leave what is wrong where the uplink half and `status` find it, whenever it changes."""
@@ -354,7 +367,10 @@ class Capture:
             await self.writer.commit(lambda outbox: outbox.tally(counts), patience=0.0)
         except (sqlite3.Error, StoreError) as error:
             self._unsaved.update(counts)
+            self._refused = str(error)
             self._failed(error, "counters were not written")
+        else:
+            self._refused = None
 
     def _failed(self, error: sqlite3.Error | StoreError, what: str) -> None:
         """Log that the store failed, once for each change; a damaged outbox ends this half: the next start mends it."""

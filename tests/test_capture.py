@@ -213,14 +213,30 @@ async def test_a_store_that_fails_drops_the_event_and_goes_on(shop: Shop, caplog
             other.execute("BEGIN IMMEDIATE")
             voices["scanner"].say(scan("good"), scan("bad"), scan(GTIN_LINK))
             await until(lambda: shop.capture.counts["dropped:store"] == 3)
+            assert shop.capture.condition()["store"] == "database is locked: events are not accepted"
             other.execute("ROLLBACK")
         voices["nfc"].say(tap())
         await until(partial(waiting, shop, 1))
+        assert shop.capture.condition()["store"] is None
     assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == [
         "capture.db: database is locked: an event was not accepted"
     ]
     assert shop.tallies() == {"sightings": 4, "dropped:store": 3, "acted_on": 1, "appended": 1}
     shop.verified()
+
+
+async def test_counters_that_cannot_be_written_are_told_too(shop: Shop) -> None:
+    """A store that fails shows before there is an event to lose, and no longer when it works again."""
+    async with shop.open(impatient) as capture:
+        with closing(sqlite3.connect(shop.directory / "capture.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            capture.dropped("overlong")
+            await capture.save()
+            assert "database is locked" in str(capture.condition()["store"])
+            other.execute("ROLLBACK")
+        await capture.save()
+        assert capture.condition()["store"] is None
+    assert shop.tallies() == {"sightings": 1, "dropped:overlong": 1}
 
 
 class Damaged(Outbox):

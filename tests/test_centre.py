@@ -635,7 +635,7 @@ async def test_what_is_wrong_with_keys_and_consents_is_told(tmp_path: Path, upli
         with closing(Backlog(tmp_path)) as backlog:
             told = backlog.condition
             working = asyncio.ensure_future(here.capture.run([]))
-            await until(lambda: told() == {"keys": None, "ledger": None})
+            await until(lambda: told() == {"keys": None, "ledger": None, "store": None})
             here.capture.path.subjects.ring = None
             here.capture.path.subjects.ledger.stale_from_ms = 0
             here.capture.bell.set()

@@ -62,7 +62,7 @@ def _found(settings: "Settings") -> dict[str, Any]:
             "key": live["key"] if live else key_ring(settings) is not None,
             "counters": backlog.tallies(),
             "refused": tallies(uplink) if uplink else {},
-            "health": _wrong(parts) | backlog.condition(),
+            "health": _wrong(parts) | backlog.condition() | (live["health"] if live else {}),
         }
 
 

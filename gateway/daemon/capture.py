@@ -165,7 +165,7 @@ async def _capture(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         half = await _once_free(lambda: stack.enter_async_context(open_capture(settings)))
         await stack.enter_async_context(doorbell(gateway.sockets, "capture", half.bell))
-        await stack.enter_async_context(serve(gateway.sockets, _handlers(half, settings), gateway.group))
+        await stack.enter_async_context(serve(gateway.sockets, handlers(half, settings), gateway.group))
         await stack.enter_async_context(audited(half, settings.audit.days * DAY_MS))
         if half.path.subjects.ring is None:
             log.warning("no key ring at %s: no subject is named in any event", settings.pseudonym.keys)
@@ -269,14 +269,19 @@ async def _once_free(work: Callable[[], Awaitable[Result]]) -> Result:
             await asyncio.sleep(HELD_SECONDS / 40)
 
 
-def _handlers(half: Capture, settings: Settings) -> Mapping[str, Handler]:
+def handlers(half: Capture, settings: Settings) -> Mapping[str, Handler]:
     """Return what may be asked of the running half."""
 
     async def keys_reload(request: Mapping[str, Any], tell: Tell) -> Answer:
         del tell
         return {"epochs": await half.look_at_keys(who=request["who"])}
 
-    return {**desk(half, settings).handlers(), "keys-reload": keys_reload}
+    async def status(request: Mapping[str, Any], tell: Tell) -> Answer:
+        answer = await asked["status"](request, tell)
+        return {**answer, "health": half.condition()}  # said here too, for a disk that takes no word of it
+
+    asked = desk(half, settings).handlers()
+    return {**asked, "status": status, "keys-reload": keys_reload}
 
 
 def desk(half: Capture, settings: Settings) -> Desk:

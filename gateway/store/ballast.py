@@ -17,6 +17,11 @@ class Ballast:
     path: Path
     octets: int = OCTETS
 
+    @property
+    def held(self) -> bool:
+        """Whether it is in place."""
+        return self.path.exists()
+
     def drop(self) -> bool:
         """Give the space back; False when there was none to give."""
         try:
@@ -27,13 +32,23 @@ class Ballast:
 
     def restore(self) -> bool:
         """Take the space up again, if there is plenty; True when the ballast is in place."""
-        if self.path.exists():
+        if self.held:
             return True
         with contextlib.suppress(OSError):
-            disk = os.statvfs(self.path.parent)
-            if disk.f_bavail * disk.f_frsize >= SPARE * self.octets:
+            if self._fits():
                 return self._fill()
         return False
+
+    @property
+    def missed(self) -> bool:
+        """Whether it is not in place because the disk is too full for it."""
+        with contextlib.suppress(OSError):
+            return not self.held and not self._fits()
+        return False
+
+    def _fits(self) -> bool:
+        disk = os.statvfs(self.path.parent)
+        return disk.f_bavail * disk.f_frsize >= SPARE * self.octets
 
     def _fill(self) -> bool:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,4 +1,4 @@
-"""How keys and consents fare, left by capture in its file for the uplink half and the CLI to tell."""
+"""How keys, consents and store fare, left by capture in its file for the uplink half and the CLI to tell."""
 
 import json
 import sqlite3

@@ -1,5 +1,6 @@
 """A capture half in this process, opened as the daemon opens it, on whatever disk a test has."""
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
@@ -10,11 +11,12 @@ import pytest
 from gateway.capture import Capture
 from gateway.clock import Clock
 from gateway.config import Settings, load
+from gateway.control import doorbell, serve
 from gateway.core.event import Draft, EventType, Retention, retention
 from gateway.core.path import Fate, Outcome
 from gateway.core.sighting import ClockQuality, Moment
-from gateway.daemon.capture import open_capture
-from gateway.daemon.uplink import open_progress
+from gateway.daemon.capture import handlers, open_capture
+from gateway.daemon.uplink import open_progress, uplink
 from gateway.store.backlog import Backlog
 from gateway.store.database import StoreError
 from gateway.store.progress import Progress, record
@@ -31,6 +33,7 @@ runtime = "."
 limit_mb = 16
 [mqtt]
 host = "127.0.0.1"
+port = {port}
 [pseudonym]
 keys = "./keys.json"
 [clock]
@@ -70,9 +73,9 @@ def drafted(kind: EventType = EventType.TAP, at: Moment | None = None) -> Draft:
     return Draft(kind, at, DATA[retention(kind)] % at.quality, None, None)
 
 
-def configured(directory: Path, state: Path) -> Settings:
+def configured(directory: Path, state: Path, port: int = 1883) -> Settings:
     """Return the settings of a gateway whose files are in `state`; the directory must be short enough for sockets."""
-    (directory / "gateway.toml").write_text(CONFIGURATION.format(state=state), encoding="utf-8")
+    (directory / "gateway.toml").write_text(CONFIGURATION.format(state=state, port=port), encoding="utf-8")
     (directory / "keys.json").write_text(salon.RING.to_json(), encoding="utf-8")
     state.mkdir(exist_ok=True)
     return load(directory / "gateway.toml")
@@ -83,6 +86,24 @@ async def capture_on(settings: Settings) -> AsyncIterator[Capture]:
     """Open the capture half; no source and no watcher runs."""
     async with open_capture(settings) as half:
         yield half
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Capture]:
+    """Run both halves as their daemons do, without a source: what they tell each other, staff and the centre."""
+    sockets = settings.gateway.sockets
+    async with (
+        open_capture(settings) as half,
+        doorbell(sockets, "capture", half.bell),
+        serve(sockets, handlers(half, settings), None),
+    ):
+        work = [asyncio.ensure_future(half.run([])), asyncio.ensure_future(uplink(settings))]
+        try:
+            yield half
+        finally:
+            for each in work:
+                each.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
 
 
 async def accept(half: Capture, kind: EventType = EventType.TAP) -> bool:

@@ -1,14 +1,23 @@
 """A full disk, the outbox's own limit, and a disk that becomes read-only: what goes, what stays, and that it passes."""
 
+import asyncio
 import json
 import subprocess
 from contextlib import closing
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from gateway.capture import NEARLY_FULL
+from gateway.cli.app import app
+from gateway.control import ask
+from gateway.core.contract import Topics
 from gateway.core.event import Event, EventType, Gap
 from gateway.store.backlog import Backlog
-from tests.disk.conftest import accept, capture_on, configured, drafted, publish, refused_starts, verified
+from tests.disk.conftest import accept, capture_on, configured, drafted, publish, refused_starts, running, verified
 from tests.disk.mounts import PoweredDisk, small_disk
+from tests.shop import until
+from tests.simulators.broker import FakeBroker
 from tests.simulators.forgetful_disk import READ_ONLY
 
 MIB = 1 << 20
@@ -87,6 +96,57 @@ async def test_space_that_returns_is_used_without_a_person(directory: Path) -> N
             assert await half.take_up_ballast()
             assert all([await accept(half) for _ in range(500)])
         assert verified(disk).numbers["evicted"] == 0
+
+
+async def test_a_full_disk_is_told_to_staff_and_to_the_centre(directory: Path) -> None:
+    """While the gateway runs, in `touchpoint status` with what to do and in the retained state; and when it is over."""
+    with small_disk(directory / "s", 64 * MIB) as disk:
+        async with FakeBroker() as centre, running(configured(directory, disk, centre.port)) as half:
+            await until(lambda: half.ballast.held)
+            taken = fill(disk, 0)
+            while half.ballast.held:
+                assert await accept(half)
+            await until(lambda: told(disk) == NEARLY_FULL)
+            option = ("--config", str(directory / "gateway.toml"))
+            status = await asyncio.to_thread(CliRunner().invoke, app, ["status", *option])
+            assert f"! store: {NEARLY_FULL}" in status.stdout
+            assert "free some space on it" in status.stdout
+            assert status.exit_code == 1
+            centre.drop()  # the state is said at each connect, and every five minutes
+            await until(lambda: stores(centre)[-1:] == [False])
+            taken.unlink()
+            assert await half.take_up_ballast()
+            await until(lambda: told(disk) is None)
+            centre.drop()
+            await until(lambda: stores(centre)[-1:] == [True])
+
+
+async def test_a_disk_that_takes_no_word_is_told_of_all_the_same(directory: Path) -> None:
+    """Nothing can be written, so the running gateway says it itself when it is asked."""
+    with PoweredDisk(directory, directory / "s") as disk:
+        async with running(configured(directory, disk.path)) as half:
+            (disk.faults / READ_ONLY).touch()
+            assert not await accept(half)
+            answer = await ask(directory, {"ask": "status"})
+            assert str(answer["health"]["store"]).endswith(": events are not accepted")
+            option = ("--config", str(directory / "gateway.toml"))
+            status = await asyncio.to_thread(CliRunner().invoke, app, ["status", *option])
+            assert f"! store: {answer['health']['store']}" in status.stdout
+            (disk.faults / READ_ONLY).unlink()
+            assert await accept(half)
+            assert (await ask(directory, {"ask": "status"}))["health"]["store"] is None
+
+
+def told(state: Path) -> str | None:
+    """Return what capture has left about the store for the other half to tell."""
+    with closing(Backlog(state)) as backlog:
+        return backlog.condition().get("store")
+
+
+def stores(centre: FakeBroker) -> list[bool]:
+    """Return whether all was well with the store, by each retained state that says so."""
+    states = [json.loads(text) for text in centre.on(Topics("acme", "zrh-1", "gw-1").state)]
+    return [state["health"]["store"]["ok"] for state in states if state["online"] and "store" in state["health"]]
 
 
 async def test_a_full_disk_at_the_start_is_said_and_passes(directory: Path) -> None:
