@@ -33,7 +33,7 @@ privacy: $(STAMP)  ## what is promised about customers, at length: 1,000 random 
 	SCHEDULES=1000 $(BIN)/python -m pytest -n0 -s tests/privacy
 	$(BIN)/python -m tests.privacy
 
-fuzz: $(STAMP)  ## whatever strangers can send, guided by coverage: make fuzz [FUZZ="--seconds 600 downlink jws"] (x86-64 or aarch64)
+fuzz: $(STAMP)  ## whatever strangers can send, guided by coverage: make fuzz [FUZZ="--seconds 600 downlink jws"] (x86-64)
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0
 	$(BIN)/python -m tests.fuzz $(FUZZ)
 
