@@ -239,7 +239,7 @@ def define(connection: sqlite3.Connection, definitions: Iterable[Definition]) ->
 def _define(connection: sqlite3.Connection, now: Definition) -> None:
     row = connection.execute("SELECT revision, definition FROM touchpoint WHERE id = ?", (now.touchpoint,)).fetchone()
     revision, text = row or (-1, None)
-    if now.text == text or (now.text is not None and (now.revision, text is None) <= (revision, False)):
+    if text is None if now.text is None else (now.revision, text is None) <= (revision, False):
         return
     position = marks.number(connection, TOUCHPOINT_AT) + 1
     marks.write(connection, TOUCHPOINT_AT, position)
