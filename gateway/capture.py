@@ -125,14 +125,15 @@ class Capture:
             await self._room.acquire()
             committing = tasks.create_task(self.commit(outcome))
             committing.add_done_callback(lambda _: self._room.release())
-        else:
-            await self.commit(outcome)
+        elif (await self.commit(outcome)).fate is Fate.DROPPED:
+            self.path.debounce.forget(sighting.reader)
 
     def _see(self, sighting: Sighting) -> Outcome:
         try:
             return self.path.see(sighting, self.clock.now())
         except StoreError as error:
             self._failed(error, "a sighting could not be decided on")
+            self.path.debounce.forget(sighting.reader)
             return Outcome(Fate.DROPPED, "store")
 
     async def borrow(self, reader: str) -> Sighting:

@@ -13,10 +13,11 @@ import pytest
 
 from gateway.control import RequestError
 from gateway.core import pseudonym
+from gateway.core.consent import Consent
 from gateway.core.event import Draft, EventType
 from gateway.core.sighting import Advertisement, Identifier, Scan, Sighting
 from gateway.sources.source import SourceStatus
-from gateway.store.database import CorruptError
+from gateway.store.database import CorruptError, StoreError
 from gateway.store.outbox import Outbox
 from gateway.store.recovery import mark, suspect
 from tests.core import salon
@@ -217,12 +218,43 @@ async def test_a_store_that_fails_drops_the_event_and_goes_on(shop: Shop, caplog
             other.execute("ROLLBACK")
         voices["nfc"].say(tap())
         await until(partial(waiting, shop, 1))
-        assert shop.capture.condition()["store"] is None
+        await until(lambda: shop.capture.condition()["store"] is None)
     assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == [
         "capture.db: database is locked: an event was not accepted"
     ]
     assert shop.tallies() == {"sightings": 4, "dropped:store": 3, "acted_on": 1, "appended": 1}
     shop.verified()
+
+
+async def test_after_a_failure_the_same_tap_counts_at_once(shop: Shop) -> None:
+    """Nobody was told "accepted", so the tag is held there once more: that is no repetition."""
+    async with shop.running(open_outbox=impatient) as voices:
+        with closing(sqlite3.connect(shop.directory / "capture.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            voices["nfc"].say(tap())
+            await until(lambda: shop.capture.counts["dropped:store"] == 1)
+            other.execute("ROLLBACK")
+        voices["nfc"].say(tap(), tap())
+        await until(partial(seen, shop, 3))
+    assert shop.tallies() == {"sightings": 3, "dropped:store": 1, "acted_on": 1, "absorbed": 1, "appended": 1}
+
+
+async def test_after_consents_could_not_be_read_the_same_token_counts_at_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token that could not be decided on is presented once more, and decided on then."""
+
+    def unreadable(_ledger: salon.FakeLedger, _handle: str) -> list[Consent]:
+        raise StoreError("read", shop.directory / "uplink.db", "disk I/O error", "Check the disk")
+
+    async with shop.running() as voices:
+        with monkeypatch.context() as patch:
+            patch.setattr(salon.FakeLedger, "records", unreadable)
+            voices["scanner"].say(present(ANNA))
+            await until(lambda: shop.capture.counts["dropped:store"] == 1)
+        voices["scanner"].say(present(ANNA))
+        await until(partial(waiting, shop, 1))
+    assert getattr(shop.events()[0].data, "subject", None) is not None
 
 
 async def test_counters_that_cannot_be_written_are_told_too(shop: Shop) -> None:

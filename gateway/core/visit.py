@@ -12,7 +12,9 @@ class Debounce:
     """A tag left lying on a reader, or a code scanned twice by a nervous hand, is one reading.
 
     Only the last identifier of each reader is remembered: what lies between two readings makes them two, and
-    memory is bounded by the number of readers.
+    memory is bounded by the number of readers. Each repetition counts anew: what lies on a reader for an hour is one
+    reading. So a token that is left there opens no second visit when its first has ended; it must be taken away for
+    `seconds`, or something else be read, before it counts again.
     """
 
     seconds: float
@@ -23,6 +25,10 @@ class Debounce:
         last = self._last.get(reader)
         self._last[reader] = (identifier, now_ns)
         return last is not None and last[0] == identifier and now_ns < self._until(last[1])
+
+    def forget(self, reader: str) -> None:
+        """Take the next reading for a new one, whatever it is: the last was not accepted."""
+        self._last.pop(reader, None)
 
     def _until(self, at_ns: int) -> int:
         return at_ns + int(self.seconds * SECOND_NS)

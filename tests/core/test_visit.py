@@ -36,6 +36,27 @@ def test_each_reader_has_its_own_readings() -> None:
     assert [debounce.repeats(reader, ANNA, 0) for reader in (COUNTER, ENTRANCE, COUNTER)] == [False, False, True]
 
 
+def test_a_token_left_on_a_reader_opens_no_second_visit() -> None:
+    """Its visit ends by time though it still lies there; taken away for long enough, it is presented anew."""
+    debounce, visits = Debounce(2), Visits(30)
+    for at in range(61):
+        if not debounce.repeats(COUNTER, ANNA, ns(at)):
+            visits.open(COUNTER, ANNA, ns(at))
+    assert visits.token(COUNTER, ns(29)) == ANNA
+    assert visits.token(COUNTER, ns(30)) is None
+    assert not debounce.repeats(COUNTER, ANNA, ns(62))
+
+
+def test_a_reading_that_was_not_accepted_is_repeated_by_none() -> None:
+    """The next one at that reader is new; other readers keep theirs, and where nothing was read nothing happens."""
+    debounce = Debounce(2)
+    for reader in (COUNTER, ENTRANCE):
+        debounce.repeats(reader, ANNA, 0)
+    debounce.forget(COUNTER)
+    debounce.forget(COUNTER)
+    assert [debounce.repeats(reader, ANNA, ns(1)) for reader in (COUNTER, ENTRANCE)] == [False, True]
+
+
 def test_a_reading_is_forgotten_when_nothing_can_repeat_it() -> None:
     """No token stays in memory for longer than it is needed."""
     debounce = Debounce(2)
