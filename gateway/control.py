@@ -31,6 +31,10 @@ Handler = Callable[[Mapping[str, Any], Tell], Awaitable[Answer]]
 _CREDENTIALS = struct.calcsize("3i")
 LINE = 4 * 1024 * 1024
 """The longest line, for a whole registry in one request."""
+TOO_LONG = (
+    f"that request is too long: a running gateway takes {LINE // 1024**2} MiB at once; stop it and give the command"
+    " again, which then works on its files"
+)
 
 
 class RequestError(Exception):
@@ -168,7 +172,11 @@ async def _answer(
     if not may_ask(peer, group):
         return {"error": f"your user may not ask this gateway; add it to the group {group or 'of the daemon'}"}
     try:
-        request = json.loads(await reader.readline())
+        line = await reader.readline()
+    except ValueError:
+        return {"error": TOO_LONG}
+    try:
+        request = json.loads(line)
         handler = handlers[request["ask"]]
         request = {**request, "who": user_name(_credentials(peer)[1])}
     except (ValueError, LookupError, TypeError, RecursionError):
@@ -237,6 +245,7 @@ async def ask(runtime: Path, request: Mapping[str, Any], tell: Tell | None = Non
 
     Raises NobodyListensError, and RequestError with the text of a refusal.
     """
+    line = json.dumps(request, ensure_ascii=False).encode() + b"\n"
     try:
         reader, writer = await asyncio.open_unix_connection(str(control_path(runtime)), limit=LINE)
     except (FileNotFoundError, ConnectionRefusedError):
@@ -244,7 +253,9 @@ async def ask(runtime: Path, request: Mapping[str, Any], tell: Tell | None = Non
     except PermissionError:
         raise RequestError(f"your user may not use {control_path(runtime)}; add it to the gateway's group") from None
     try:
-        writer.write(json.dumps(request, ensure_ascii=False).encode() + b"\n")
+        if len(line) > LINE:
+            raise RequestError(TOO_LONG)
+        writer.write(line)
         return await _answers(reader, tell)
     finally:
         writer.close()
