@@ -93,7 +93,7 @@ def test_a_new_outbox_brings_its_own_consents(store: Store, consumer: Consumer) 
     capture, _uplink = store.start("capture", "uplink")
     assert store.run("consent", "grant", "--token-from-stdin", given=OTHER).returncode == 0
     store.scan(OTHER)
-    consumer.wait(lambda: consumer.received == 1)
+    consumer.wait(lambda: len(consumer.of("scan")) == 1)
     kill(store, capture)
     for path in store.state.glob("capture.db*"):
         path.unlink()
