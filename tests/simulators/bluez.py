@@ -385,6 +385,11 @@ class Bluez:
                 changed[name] = value
         return changed
 
+    async def settle(self) -> None:
+        """Wait until the bus has taken what was sent: dbus-fast does not survive a full socket."""
+        if self._bus is not None:
+            await self._bus.call(Message(DBUS, "/org/freedesktop/DBus", DBUS, "GetId"))
+
     # -- signals ---------------------------------------------------------------------------------------------------
 
     def _signal(self, path: str, interface: str, member: str, signature: str, body: list[Any]) -> None:
@@ -406,7 +411,7 @@ class Bluez:
 
     def _added(self, path: str, interface: str, properties: Properties) -> None:
         """[D-Bus] ObjectManager.InterfacesAdded."""
-        self._signal("/", OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", [path, {interface: properties}])
+        self._signal("/", OBJECT_MANAGER, "InterfacesAdded", "oa{sa{sv}}", [path, _interfaces(interface, properties)])
 
     def _removed(self, path: str, interface: str) -> None:
         """[D-Bus] ObjectManager.InterfacesRemoved, with the interfaces that gdbus adds to every object."""
@@ -455,9 +460,11 @@ class Bluez:
         return self._discover(message, number) if message.interface == ADAPTER else None
 
     def _objects(self) -> dict[str, dict[str, Properties]]:
-        objects = {_path(number): {ADAPTER: adapter.properties()} for number, adapter in self.adapters.items()}
+        objects = {
+            _path(number): _interfaces(ADAPTER, adapter.properties()) for number, adapter in self.adapters.items()
+        }
         for adapter in self.adapters.values():
-            objects |= {path: {DEVICE: properties} for path, properties in adapter.devices.items()}
+            objects |= {path: _interfaces(DEVICE, properties) for path, properties in adapter.devices.items()}
         return objects
 
     def _property(self, message: Message, number: int) -> Message | None:
@@ -523,6 +530,11 @@ class Bluez:
 
 def _path(number: int) -> str:
     return f"/org/bluez/hci{number}"
+
+
+def _interfaces(interface: str, properties: Properties) -> dict[str, Properties]:
+    """Return an object's interfaces, with the two that BlueZ's gdbus/object.c gives to every object."""
+    return {PROPERTIES: {}, INTROSPECTABLE: {}, interface: properties}
 
 
 def _require(error: BluezError, condition: bool) -> None:  # noqa: FBT001 -- reads as a sentence where it is called

@@ -1,0 +1,226 @@
+"""What a thousand advertisements a second cost, and what a million strangers leave behind.
+
+    python -m tests.benchmarks.ble cpu          # the capture half beside bleak with an empty callback
+    python -m tests.benchmarks.ble memory       # while a million random addresses go by
+
+Three processes: the BlueZ of `tests/simulators` on a private dbus-daemon, which sends; the capture half (source, path,
+outbox), or bleak alone with the same filter; and this one, which reads the kernel's figures of it. Nine in ten
+advertisements are strangers' phones and headsets; the others are customers' beacons, near enough to be present.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from statistics import linear_regression
+from time import sleep
+
+from bleak import BleakScanner
+
+from gateway.sources.ble import FILTERS, BleSource
+from tests.benchmarks.process import cpu_seconds, resident
+from tests.benchmarks.row import HEADER, Target, in_turn, line
+from tests.core.salon import CLARA_UUID
+from tests.shop import Shop
+from tests.simulators import frames
+from tests.simulators.bluez import Bluez, PrivateBus
+
+RATE = 1000
+"""Advertisements a second."""
+OURS = 10
+"""Every so many is of a namespace of ours."""
+PHONES = 300
+"""Strangers in range; each changes its address about every 15 minutes, and so does the air, one after the other."""
+BEACONS = 10
+TURN = 0.02
+"""Seconds between what is sent together: what a scan window of a controller brings at a time."""
+SECONDS = 15.0
+PAIRS = 5
+ADDRESSES = 1_000_000
+IN_RANGE = 2000
+"""Addresses that BlueZ knows at a time, while they go by."""
+WARM = 0.2
+"""The part of the addresses that goes by before memory counts: caches and the allocator fill."""
+
+
+class Air:
+    """Whoever sends."""
+
+    def __init__(self, bluez: Bluez) -> None:
+        self._bluez = bluez
+        self._chance = random.Random(7)  # noqa: S311 -- the same air each time
+        self._phones = deque(self._address() for _ in range(PHONES))
+        self._beacons = [self._address() for _ in range(BEACONS)]
+        self._passing = deque[str]()
+
+    def _address(self) -> str:
+        octets = self._chance.randbytes(6)
+        return ":".join(f"{octet:02X}" for octet in octets)
+
+    async def stand(self) -> None:
+        """Send RATE a second for ever, from addresses that hardly change."""
+        loop = asyncio.get_running_loop()
+        due, sent = loop.time(), 0
+        while True:
+            for _ in range(int(RATE * TURN)):
+                sent += 1
+                self._send(sent)
+            await self._bluez.settle()
+            due += TURN
+            await asyncio.sleep(max(0.0, due - loop.time()))
+
+    def _send(self, number: int) -> None:
+        if number % OURS == 0:
+            beacon = number // OURS % BEACONS
+            frame = {0x004C: frames.ibeacon(CLARA_UUID, 7, beacon, -59)}
+            self._bluez.advertise(self._beacons[beacon], self._chance.randint(-64, -54), manufacturer=frame)
+            return
+        if number % (15 * 60 * RATE // PHONES) == 0:
+            self._bluez.forget(self._phones.popleft())
+            self._phones.append(self._address())
+        self._bluez.advertise(
+            self._phones[number % PHONES], self._chance.randint(-95, -55), manufacturer=self._chatter()
+        )
+
+    def _chatter(self) -> dict[int, bytes]:
+        """Return what phones send: Apple's continuity messages, Microsoft's beacons."""
+        apple = self._chance.random() < 0.7
+        return {0x004C: b"\x10\x05" + self._chance.randbytes(5)} if apple else {0x0006: self._chance.randbytes(27)}
+
+    async def pass_by(self, addresses: int, rate: int) -> None:
+        """Send once from each of so many random addresses; one in ten claims to be a beacon of ours."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        for number in range(1, addresses + 1):
+            address = self._address()
+            minor = self._chance.randrange(65536)
+            ours = {0x004C: frames.ibeacon(CLARA_UUID, minor, minor, -59)}
+            self._bluez.advertise(address, -80, manufacturer=ours if number % OURS == 0 else self._chatter())
+            self._passing.append(address)
+            if len(self._passing) > IN_RANGE:
+                self._bluez.forget(self._passing.popleft())
+            if number % 50 == 0:
+                await self._bluez.settle()
+                due += 50 / rate
+                await asyncio.sleep(max(0.0, due - loop.time()))
+
+
+async def send(addresses: int, rate: int) -> None:
+    """Be bluetoothd and the air; with addresses, say on standard output how many have gone by."""
+    async with Bluez(os.environ["DBUS_SYSTEM_BUS_ADDRESS"]) as bluez:
+        print(flush=True)  # noqa: T201 -- ready
+        air = Air(bluez)
+        while not bluez.scanning():  # noqa: ASYNC110 -- the simulator tells nobody
+            await asyncio.sleep(0.05)
+        if not addresses:
+            await air.stand()
+        step = addresses // 50
+        for done in range(step, addresses + 1, step):
+            await air.pass_by(step, rate)
+            print(done, flush=True)  # noqa: T201 -- read by the parent
+
+
+async def bare() -> None:
+    """Receive with bleak and do nothing."""
+    scanner = BleakScanner(lambda _, __: None, bluez={"filters": FILTERS})  # type: ignore[typeddict-item]
+    await scanner.start()
+    await asyncio.get_running_loop().create_future()
+
+
+async def ours() -> None:
+    """Receive as the capture half does."""
+    with tempfile.TemporaryDirectory(prefix="tp-") as directory:
+        async with Shop(Path(directory)).open() as half:
+            source = BleSource(
+                "salon",
+                wanted=lambda: half.path.registry.namespaces,
+                status=half.show,
+                dropped=half.dropped,
+            )
+            await half.run([source])
+
+
+@contextmanager
+def child(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run this module as another process, and end it."""
+    command = [sys.executable, "-m", "tests.benchmarks.ble", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def bluetooth(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a message bus and a BlueZ that sends as told once somebody scans."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tp-")))
+        os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = stack.enter_context(PrivateBus(directory)).address
+        sending = stack.enter_context(child("send", *arguments))
+        assert sending.stdout is not None
+        sending.stdout.readline()
+        yield sending
+
+
+def cpu_of(role: str) -> float:
+    """Return the processor time that a second of advertisements costs this receiver, seconds."""
+    with bluetooth(), child(role) as process:
+        sleep(4)  # started, and every device is known
+        before = cpu_seconds(process.pid)
+        sleep(SECONDS)
+        return (cpu_seconds(process.pid) - before) / SECONDS
+
+
+def cpu() -> bool:
+    """Compare the processor time."""
+    pairs = in_turn(partial(cpu_of, "ours"), partial(cpu_of, "bare"), PAIRS)
+    row = pairs.row(
+        f"{RATE} advertisements/s, {100 - 100 // OURS} % unknown, a second of them",
+        "bleak, empty callback",
+        "s",
+        Target(1.5),
+    )
+    print(HEADER, line(row), f"ratios {row.spread and row.spread.ratio}", sep="\n")  # noqa: T201
+    return bool(row.met)
+
+
+def memory(addresses: int, rate: int) -> bool:
+    """Watch the memory while strangers go by."""
+    seen = []
+    with bluetooth(f"--addresses={addresses}", f"--rate={rate}") as sending, child("ours") as process:
+        assert sending.stdout is not None
+        for text in sending.stdout:
+            seen.append((int(text), resident(process.pid)))
+            print(f"{seen[-1][0]:>9,} addresses  {seen[-1][1]:6.1f} MiB", flush=True)  # noqa: T201
+    warm = [(done, held) for done, held in seen if done >= WARM * addresses]
+    slope = linear_regression(*zip(*warm, strict=True)).slope * 1e6
+    growth = warm[-1][1] - warm[0][1]
+    print(f"slope {slope:.2f} MiB a million addresses, growth after the first fifth {growth:.2f} MiB")  # noqa: T201
+    return slope < 1.0
+
+
+def main() -> int:
+    """Measure, or be one of the processes that are measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["cpu", "memory", "send", "bare", "ours"])
+    parser.add_argument("--addresses", type=int, default=0)
+    parser.add_argument("--rate", type=int, default=4000)
+    options = parser.parse_args()
+    if options.what in {"cpu", "memory"}:
+        met = cpu() if options.what == "cpu" else memory(options.addresses or ADDRESSES, options.rate)
+        return 0 if met else 1
+    asyncio.run({"bare": bare, "ours": ours}.get(options.what, partial(send, options.addresses, options.rate))())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
