@@ -69,6 +69,7 @@ def customer(files: Sequence[File], handles: Collection[str]) -> Customer:
         rows = [(file, signed) for file in files for signed in _signed(file, known)]
         found = [statement for file, signed in rows if (statement := _statement(file, signed)) is not None]
         unverified = len(rows) - len(found)
+        found = [each for each in found if not known.isdisjoint(each.record.handles)]  # by what was signed, not the row
         named = known.union(*(statement.record.handles for statement in found))
         if named == known or len(named) > MOST:
             break
