@@ -234,7 +234,7 @@ async def test_a_damaged_file_of_the_centre_keeps_nobody_from_withdrawing(counte
 
 
 async def test_another_customers_record_cannot_be_slipped_in(counter: Desk) -> None:
-    """What a record says of whom is what was signed: a row of the network half that says otherwise counts for nothing."""
+    """What counts is the signed text: a row of the network half that says otherwise counts for nothing."""
     say(counter, OTHER)
     with closing(open_writer(state(counter), UPLINK)) as store, transaction(store):
         store.execute("INSERT INTO consent_handle (handle, record_id) VALUES (?, 'rec-1')", (handle(counter, TOKEN),))
