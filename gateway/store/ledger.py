@@ -50,7 +50,8 @@ class Consents(Reading):
             return ()
         known = self._known.get(handle)
         if known is None:
-            known = tuple(_consent(row, self.verify) for row in connection.execute(_FIND, (handle,)))
+            found = [_consent(row, self.verify, handle) for row in connection.execute(_FIND, (handle,))]
+            known = tuple(each for each in found if each is not None)
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
             self._known[handle] = known
@@ -126,11 +127,14 @@ def open_ledger(directory: Path, store: Verify, central: Verify | None, stale_ms
     )
 
 
-def _consent(row: Row, verify: Verify) -> Consent:
-    """Believe a row only as far as its signature goes."""
+def _consent(row: Row, verify: Verify, handle: str) -> Consent | None:
+    """Believe a row only as far as its signature goes; None for a record that does not list this handle itself."""
     record_id, revision, state, since_ms, expires_ms, record = row
     try:
-        word = ConsentRecord.model_validate_json(verify(record)).word()
+        said = ConsentRecord.model_validate_json(verify(record))
+        word = said.word()
+        if handle not in said.handles:
+            return None
         if (word.record_id, word.revision, word.state) == (record_id, revision, state):
             return word
     except (SignatureError, ValidationError):

@@ -24,6 +24,7 @@ from gateway.core.downlink import ConsentRecord, ConsentState, digest
 from gateway.core.event import Draft
 from gateway.core.pseudonym import derive
 from gateway.core.sighting import ClockQuality, Identifier, Moment, Sighting
+from gateway.store.database import transaction
 from gateway.store.outbox import Outbox
 from gateway.uplink import forward
 from tests.core import salon
@@ -481,3 +482,18 @@ def test_a_row_that_stays_after_a_withdrawal_is_not_sent() -> None:
     """Even if capture withdrew no row at all, the decision at send would hold: the model passes without it."""
     with patch.object(Outbox, "withdraw", _withdraw_nothing):
         run_state_machine_as_test(Store, settings=_days(20, fresh=True))
+
+
+def test_a_network_half_that_lies_gives_nobody_consent() -> None:
+    """Whoever can write `uplink.db` can tie any handle to a record that the centre did sign: it lists others only."""
+    day = Store()
+    day.centre_says(News("anna", 0, Said(EVERY, "given", None), same=False, first=False, deliver=True))
+    day.centre_states(late=False)
+    ben = _handle(f"link:{salon.BEN.value}")
+    with transaction(day.halves.database) as database:
+        database.execute("INSERT INTO consent_handle (handle, record_id) VALUES (?, 'centre-anna-0')", (ben,))
+        database.execute("UPDATE generation SET number = number + 1")
+    anna = _handle(f"link:{salon.ANNA.value}")
+    assert isinstance(consent.decide(day.halves.ledger, anna, "personalisation", day.now()), Granted)
+    assert isinstance(consent.decide(day.halves.ledger, ben, "personalisation", day.now()), Denied)
+    day.teardown()
