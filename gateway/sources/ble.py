@@ -97,6 +97,7 @@ class BleSource(Source):
         self._address: str | None = None
         self._scanning: str | None = None
         self._stale = False
+        self._defect: Exception | None = None
         self._stirred = asyncio.Event()
         self._news = ""
         self._refused = 0
@@ -110,10 +111,16 @@ class BleSource(Source):
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
-    def _hear(self, _: BLEDevice, said: AdvertisementData) -> None:
+    def _receive(self, _: BLEDevice, said: AdvertisementData) -> None:
         """Take what bleak has received; called for every advertisement of everybody."""
-        if said.rssi == NO_RSSI:
-            return
+        try:
+            if said.rssi != NO_RSSI:
+                self._hear(said)
+        except Exception as defect:  # noqa: BLE001 -- dbus-fast would log it each time, and go on
+            self._defect = defect
+            self._stirred.set()
+
+    def _hear(self, said: AdvertisementData) -> None:
         self._heard_at = self._clock()
         if self._silent:
             self._silent = 0
@@ -215,7 +222,7 @@ class BleSource(Source):
             await bluez.power_cycle(adapter.name)
             self._stirred.clear()
         options = {"adapter": adapter.name, "filters": FILTERS}
-        scanner = BleakScanner(self._hear, bluez=options)  # type: ignore[arg-type]
+        scanner = BleakScanner(self._receive, bluez=options)  # type: ignore[arg-type]
         self._scanning = adapter.name
         try:
             await self._start(bluez, scanner, adapter.name)
@@ -268,6 +275,8 @@ class BleSource(Source):
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._stirred.wait()
+        if self._defect is not None:
+            raise self._defect
         raise DeviceLostError(self._news)
 
     def _fall_silent(self, name: str) -> None:

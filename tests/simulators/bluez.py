@@ -210,6 +210,7 @@ class Bluez:
         self._hanging = False
         self._stalled, self._cure = False, ""
         self._refusals: dict[str, BluezError | None] = {}
+        self._unheard: set[str] = set()
         self.adapters = {number: Adapter(f"00:1A:7D:DA:71:{number:02X}") for number in range(adapters)}
         self.calls: list[tuple[str, str]] = []
         """Object path and member of each call, in the order of their coming."""
@@ -289,9 +290,14 @@ class Bluez:
         """Answer calls of this method with an error from now on; None: not at all."""
         self._refusals[member] = error
 
+    def mumble(self, member: str) -> None:
+        """Do what is asked by this method, and lose the answer."""
+        self._unheard.add(member)
+
     def accept(self, member: str) -> None:
-        """Do what is asked again."""
+        """Do what is asked again, and answer."""
         self._refusals.pop(member, None)
+        self._unheard.discard(member)
 
     # -- adapters --------------------------------------------------------------------------------------------------
 
@@ -434,9 +440,10 @@ class Bluez:
         if self._hanging:
             return True
         try:
-            return self._obey(message)
+            answer = self._obey(message)
         except BluezError as error:
-            return Message.new_error(message, error.name, str(error))
+            answer = Message.new_error(message, error.name, str(error))
+        return True if message.member in self._unheard else answer
 
     def _client_is_gone(self, client: str) -> None:
         """[adapter.c] discovery_disconnect: whoever leaves the bus discovers no more."""

@@ -62,10 +62,18 @@ async def reading(
     wanted: Callable[[], Namespaces] = lambda: OURS,
     silence: float = ble.SILENCE_SECONDS,
     tries: int = ble.TRIES,
+    capacity: int = 256,
 ) -> AsyncIterator[BleSource]:
     """Read; the first status has been told."""
     source = BleSource(
-        "ceiling", adapter, wanted=wanted, silence=silence, tries=tries, status=watch.status, dropped=watch.drop
+        "ceiling",
+        adapter,
+        wanted=wanted,
+        silence=silence,
+        tries=tries,
+        status=watch.status,
+        dropped=watch.drop,
+        capacity=capacity,
     )
     async with source:
         await watch.until(lambda: bool(watch.statuses))
@@ -260,6 +268,17 @@ async def test_the_scan_is_not_answered(bluez: Bluez, watch: Watch) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+async def test_the_scan_begins_without_an_answer(bluez: Bluez, watch: Watch) -> None:
+    """bluetoothd has a session that bleak knows nothing of, and says InProgress: a new connection ends that."""
+    bluez.mumble("StartDiscovery")
+    async with reading(watch) as source:
+        assert watch.reason == "hci0: bluetoothd does not answer"
+        bluez.accept("StartDiscovery")
+        await watch.until_up()
+        await heard(bluez, source)
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("error", ["InProgress", "Failed"])
 async def test_bluetoothd_refuses_for_a_while(bluez: Bluez, watch: Watch, error: str) -> None:
     """The reader is down with BlueZ's word for it, and up once the scan is accepted."""
@@ -335,17 +354,38 @@ async def test_nobody_ever_heard_is_no_trouble(bluez: Bluez, watch: Watch) -> No
     assert bluez.calls.count(("/org/bluez/hci0", "StartDiscovery")) == 1
 
 
-async def test_no_address_is_ever_shown(
-    bluez: Bluez, watch: Watch, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_defect_is_not_hidden(bluez: Bluez, watch: Watch) -> None:
+    """An error while an advertisement is taken in ends the source with that error; bleak's bus would swallow it."""
+
+    def fail() -> Namespaces:
+        raise ZeroDivisionError
+
+    async def receive() -> None:
+        async with reading(watch, wanted=fail) as source:
+            bluez.advertise(A, -60, manufacturer=ibeacon())
+            await take(source, 1)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await receive()
+    assert caught.group_contains(ZeroDivisionError)
+
+
+async def test_too_much_is_coalesced_by_beacon(bluez: Bluez, watch: Watch) -> None:
+    """While nobody takes them, the last sample of each beacon is kept, and the others are counted."""
+    async with reading(watch, capacity=2) as source:
+        for rssi in (-60, -61, -62, -63):
+            bluez.advertise(A, rssi, manufacturer=ibeacon(1))
+        bluez.advertise(B, -70, manufacturer=ibeacon(2))
+        await watch.until(lambda: watch.dropped["coalesced"] == 3)
+        read = [sighting.payload for sighting in await take(source, 2)]
+    assert read == [Advertisement(A, -63, ibeacon(1)), Advertisement(B, -70, ibeacon(2))]
+
+
+async def test_no_address_is_ever_shown(bluez: Bluez, watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
     """Neither a log line nor a status holds an address, of a device or of the adapter, whatever goes wrong."""
     caplog.set_level(logging.DEBUG)
     async with reading(watch, bluez.adapters[0].address) as source:
         await heard(bluez, source)
-        with monkeypatch.context() as broken:
-            broken.setattr(source, "_wanted", lambda: 1 / 0)  # a defect, which dbus-fast would log with its message
-            bluez.advertise(A, -60, manufacturer=ibeacon())
-            await asyncio.sleep(0.05)
         unplugged = bluez.unplug()
         await watch.until(lambda: "is not there" in watch.reason)
         bluez.plug(unplugged)
