@@ -1,11 +1,14 @@
 """`touchpoint registry`: what the gateway knows of the store's touchpoints."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli.command import Config, Json, ask_gateway, fail, failures_explained, settings_from, show_json
+
+if TYPE_CHECKING:
+    from gateway.config import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,12 +34,24 @@ def import_(
             text = file.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
             fail(f"{file} is not UTF-8 text: save it as CSV UTF-8; nothing was imported")
-    answer = ask_gateway(settings, {"ask": "registry-import", "csv": text, "file": str(file)})
+    _look_through(file, text, settings)
+    answer = ask_gateway(settings, {"ask": "registry-import", "csv": text})
     if json:
         show_json(answer)
         return
     parts = ", ".join(f"{answer[part]} {part}" for part in ("added", "changed", "removed", "unchanged"))
     typer.echo(f"{file}: {parts}.")
+
+
+def _look_through(file: Path, text: str, settings: "Settings") -> None:
+    """End with everything that is wrong in the file, if anything is."""
+    from gateway.daemon.capture import bearer_rules
+    from gateway.store.registry_csv import RegistryErrors, parse
+
+    try:
+        parse(text, bearer_rules(settings))
+    except RegistryErrors as errors:
+        fail("\n".join([*(f"{file}: {error}" for error in errors.errors), f"{file}: nothing was imported"]))
 
 
 @app.command("list")

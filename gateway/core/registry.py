@@ -64,6 +64,11 @@ class BearerRule:
     kind: str
     prefix: str
 
+    def covers(self, identifier: Identifier) -> bool:
+        """Tell whether an identifier is a token by this rule."""
+        same = identifier.kind == self.kind and identifier.value.startswith(self.prefix)
+        return same and len(identifier.value) > len(self.prefix)
+
 
 @dataclass(frozen=True, slots=True)
 class Registry:

@@ -72,7 +72,12 @@ HELD_SECONDS = 2.0
 
 def registry(settings: Settings, touchpoints: Sequence[Touchpoint], number: int) -> Registry:
     """Build the registry: the touchpoints, and the configuration's rules for customers' tokens."""
-    return build(number, touchpoints, [BearerRule(bearer.kind, bearer.prefix) for bearer in settings.bearers])
+    return build(number, touchpoints, bearer_rules(settings))
+
+
+def bearer_rules(settings: Settings) -> list[BearerRule]:
+    """Return the configuration's rules for customers' tokens."""
+    return [BearerRule(bearer.kind, bearer.prefix) for bearer in settings.bearers]
 
 
 def reader(settings: ReaderSettings) -> Reader:

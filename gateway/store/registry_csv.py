@@ -6,11 +6,11 @@ the comma is the decimal sign. One row a touchpoint; `config/README.md` describe
 
 import csv
 import io
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.core.registry import Touchpoint, split
+from gateway.core.registry import BearerRule, Touchpoint, split
 from gateway.store import registry_cell as cell
 
 _READ: Mapping[str, Callable[[str], Any]] = {
@@ -54,13 +54,17 @@ class RegistryErrors(Exception):  # noqa: N818  # it is all of them
         super().__init__("\n".join(map(str, self.errors)))
 
 
-def parse(text: str) -> list[Touchpoint]:
-    """Read a file. Raises RegistryErrors with everything that is wrong in it."""
+def parse(text: str, rules: Sequence[BearerRule] = ()) -> list[Touchpoint]:
+    """Read a file. Raises RegistryErrors with everything that is wrong in it.
+
+    An identifier that is a customer's token by one of the rules is wrong: a touchpoint of the store wins over a rule.
+    """
     rows, errors = _rows(text.removeprefix("\ufeff"))
     read = [(line, *_values(line, row)) for line, row in rows]
     errors += [error for _, _, wrong in read for error in wrong]
     errors += _repeated("id", ((line, values.get("id")) for line, values, _ in read))
     errors += _repeated("identifiers", ((line, each) for line, values, _ in read for each in _keys(values)))
+    errors += [error for line, values, _ in read for error in _tokens(line, values, rules)]
     if errors:
         raise RegistryErrors(errors)
     return [_touchpoint(values) for _, values, _ in read]
@@ -150,6 +154,14 @@ def _value(column: str, row: Row) -> object:
 def _keys(values: Mapping[str, Any]) -> list[Hashable]:
     """Return what must not stand in the file twice: identifiers, whatever answer they stand for."""
     return [split(text, feedback=values.get("kind") == "feedback")[0] for text in values.get("identifiers", ())]
+
+
+def _tokens(line: int, values: Mapping[str, Any], rules: Sequence[BearerRule]) -> Iterator[RegistryError]:
+    for at, text in enumerate(values.get("identifiers", ()), 1):
+        identifier, _ = split(text, feedback=values.get("kind") == "feedback")
+        if any(rule.covers(identifier) for rule in rules):
+            wrong = f"identifier {at}: is a customer's token by a [[bearer]] rule of the configuration"
+            yield RegistryError(line, "identifiers", wrong)
 
 
 def _repeated(column: str, entries: Iterable[tuple[int, Hashable]]) -> Iterator[RegistryError]:

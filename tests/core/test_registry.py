@@ -52,6 +52,15 @@ def test_a_rule_makes_a_token_of_every_identifier_behind_its_prefix() -> None:
     assert registry.lookup(Identifier("ibeacon", "a/1/2")) == Bearer("ibeacon")
 
 
+@pytest.mark.parametrize(
+    ("identifier", "covered"),
+    [(link("m/1"), True), (link("m/"), False), (link("x/1"), False), (Identifier("text", link("m/1").value), False)],
+)
+def test_what_a_rule_covers(identifier: Identifier, covered: bool) -> None:  # noqa: FBT001  # a parameter of the test
+    """The same as a registry with this rule alone says, so that an import can refuse what would be a token."""
+    assert MEMBER.covers(identifier) == covered == (build(1, [], [MEMBER]).lookup(identifier) is not None)
+
+
 def test_a_touchpoint_wins_over_a_rule() -> None:
     """A code of the store that looks like a token is the store's."""
     mine = Touchpoint("m", "counter", "M", identifiers=("link:https://id.acme.example/m/1",))

@@ -139,6 +139,13 @@ def test_a_registry_with_errors_changes_nothing(store: Store, tmp_path: Path) ->
     assert ran.returncode == 1
     for place in ("line 2", "kind", "gtin", "line 3", "id", "valid_from", "identifiers"):
         assert place in ran.stderr
+    assert all(line.startswith(f"{wrong}: ") for line in ran.stderr.splitlines())
+    assert ran.stderr.endswith("nothing was imported\n")
+    assert store.ask("registry", "list") == before
+    wrong.write_text(header + "a,display,A,,,,,,,,,link:https://id.acme.example/m/Zk3v\n", encoding="utf-8")
+    assert (
+        "line 2: identifiers: identifier 1: is a customer's token" in store.run("registry", "import", str(wrong)).stderr
+    )
     assert store.ask("registry", "list") == before
 
     store.start()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.core.decode.gs1 import check_digit
 from gateway.core.event import LATEST_MS
-from gateway.core.registry import KINDS, PHASES, Known, Touchpoint, build
+from gateway.core.registry import KINDS, PHASES, BearerRule, Known, Touchpoint, build
 from gateway.core.sighting import Identifier
 from gateway.store.registry_csv import HEADER, RegistryErrors, format, parse  # noqa: A004  # the function under test
 
@@ -103,6 +103,23 @@ def test_a_file_without_a_header_is_not_echoed() -> None:
     """Its first row may hold anything, a customer's token too."""
     said = errors("a,b,https://id.acme.example/m/0a1b2c")
     assert said == [f"line 1: is no header, but must be: {','.join(HEADER)}"]
+
+
+def test_a_customers_token_is_no_touchpoint() -> None:
+    """Each identifier that a rule for tokens covers is named by line and place, and not repeated."""
+    rules = [BearerRule("link", "https://id.acme.example/m/"), BearerRule("nfc-uid", "04")]
+    token, own = "link:https://id.acme.example/m/Zk3v", "link:https://id.acme.example/t/1"
+    text = file(
+        row(), row(id="u", identifiers=f"{own} {token}"), row(id="v", kind="feedback", identifiers=f"{token}2#1")
+    )
+    assert len(parse(text)) == 3
+    with pytest.raises(RegistryErrors) as errors:
+        parse(text, rules)
+    said = "is a customer's token by a [[bearer]] rule of the configuration"
+    assert str(errors.value).splitlines() == [
+        f"line 3: identifiers: identifier 2: {said}",
+        f"line 4: identifiers: identifier 1: {said}",
+    ]
 
 
 def test_identifiers_belong_to_one_touchpoint() -> None:
