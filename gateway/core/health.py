@@ -5,7 +5,8 @@ The rules, for each beacon (the touchpoint that it marks):
 1. First report: 10 s after it was first heard, so that its telemetry has a chance, and when its first telemetry comes.
    From then on one a day.
 2. `low-battery` below 2500 mV; `ok` again from 2600 mV.
-3. `silent`: not heard for 15 minutes. Said once; when the beacon is heard again, that is reported too.
+3. `silent`: not heard for 15 minutes, while no scanner was down. Said once; when the beacon is heard again, that is
+   reported too.
 4. `moved`: heard in another zone, and for a minute not in its own. Zones overlap: a beacon that both hear stays where
    it was. Said once; later reports give the new zone.
 5. A change is reported at once. A report has one status; `moved` goes before `low-battery`, which its telemetry shows.
@@ -83,9 +84,13 @@ class _Beacon:
         """Tell whether a beacon that was heard now has a report due: it was silent, or it is time (rules 1 and 3)."""
         return self.silent or now_ns >= self.due_ns
 
-    def deadline(self) -> int:
-        """Return when time alone makes a report, of a beacon that is not silent."""
-        return min(self.due_ns, self.heard_ns + SILENT_NS)
+    def deadline(self, listening_ns: int | None) -> int:
+        """Return when time alone makes a report, of a beacon that is not silent; scanners listen since then, or not."""
+        return min(self.due_ns, self.falls_silent(listening_ns)) if listening_ns is not None else self.due_ns
+
+    def falls_silent(self, listening_ns: int) -> int:
+        """Return when it is silent, if it is not heard until then."""
+        return max(self.heard_ns, listening_ns) + SILENT_NS
 
     def report(self, now_ns: int, status: Literal["silent", "moved"] | None = None) -> HealthReport:
         """Make a report; the next regular one is due a day later."""
@@ -103,6 +108,8 @@ class StoreBeacons:
     _beacons: dict[str, _Beacon] = field(default_factory=dict, repr=False)
     _senders: dict[str, str] = field(default_factory=dict, repr=False)
     """The touchpoint that each MAC address named last, the latest at the end: only ever a key in memory."""
+    _listening_ns: int | None = 0
+    """Since when all scanners have been up; None while one is down."""
 
     def observe(
         self, touchpoint_id: str, address: str, reader: str, zone: str, rssi: int, now_ns: int
@@ -134,12 +141,26 @@ class StoreBeacons:
 
     def expire(self, now_ns: int) -> list[HealthReport]:
         """Return the reports that are due by now: first ones, daily ones, and beacons gone silent."""
-        due = [beacon for beacon in self._beacons.values() if not beacon.silent and now_ns >= beacon.deadline()]
-        return [beacon.report(now_ns, "silent" if now_ns - beacon.heard_ns >= SILENT_NS else None) for beacon in due]
+        since = self._listening_ns
+        due = [beacon for beacon in self._beacons.values() if not beacon.silent and now_ns >= beacon.deadline(since)]
+        return [
+            beacon.report(now_ns, "silent" if since is not None and now_ns >= beacon.falls_silent(since) else None)
+            for beacon in due
+        ]
 
     def next_deadline(self) -> int | None:
         """Return when `expire` must be called next (CLOCK_BOOTTIME, ns); None while nothing is pending."""
-        return min((beacon.deadline() for beacon in self._beacons.values() if not beacon.silent), default=None)
+        loud = (beacon for beacon in self._beacons.values() if not beacon.silent)
+        return min((beacon.deadline(self._listening_ns) for beacon in loud), default=None)
+
+    def pause(self) -> None:
+        """Count no silence, because a scanner is down, until `resume`."""
+        self._listening_ns = None
+
+    def resume(self, now_ns: int) -> None:
+        """Count silence from now, if it was not counted: all scanners are up."""
+        if self._listening_ns is None:
+            self._listening_ns = now_ns
 
     def _join(self, address: str, touchpoint_id: str) -> None:
         """Remember whose telemetry this address sends; the address not heard for longest gives way."""

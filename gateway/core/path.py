@@ -144,7 +144,7 @@ class Path:
         return _absorbed_or_acted(self._reported([report] if report else (), now))
 
     def scanner(self, name: str, now: Moment, *, up: bool) -> None:
-        """Take note whether a reader works: while a BLE scanner is down nobody leaves its zone."""
+        """Take note whether a reader works: while a BLE scanner is down nobody leaves its zone, no beacon is silent."""
         reader = self.readers.get(name)
         if reader is None or reader.channel != "ble":
             return
@@ -152,6 +152,10 @@ class Path:
             self.presence.scanner_up(reader.place, name, now.boot_ns)
         else:
             self.presence.scanner_down(reader.place, name)
+        if self.presence.held:
+            self.beacons.pause()
+        else:
+            self.beacons.resume(now.boot_ns)
 
     def expire(self, now: Moment) -> tuple[Draft, ...]:
         """Return the events that the passing of time makes: departures, and beacons gone silent."""

@@ -58,6 +58,11 @@ class Zones:
             if not down:
                 self._zone(zone).resume(now_ns)
 
+    @property
+    def held(self) -> bool:
+        """Whether a scanner is down anywhere."""
+        return any(self._down.values())
+
     def _zone(self, zone: str) -> Presence[Stay]:
         known = self._zones.get(zone)
         if known is None:

@@ -128,6 +128,18 @@ class TestBattery:
 class TestSilence:
     """Rule 3."""
 
+    def test_nobody_is_silent_while_a_scanner_is_down(self) -> None:
+        """What nobody could hear is not silent: that counts from when all scanners are up; daily reports go on."""
+        beacons = reported()
+        beacons.pause()
+        assert beacons.expire(20 * MINUTE) == []
+        assert beacons.next_deadline() == DAY + 10 * S
+        assert beacons.expire(DAY + 10 * S) == [report("ok")]
+        beacons.resume(DAY + MINUTE)
+        beacons.resume(DAY + 2 * MINUTE)
+        assert beacons.next_deadline() == DAY + 16 * MINUTE
+        assert beacons.expire(DAY + 16 * MINUTE) == [report("silent")]
+
     def test_silent_once_then_back(self) -> None:
         """Fifteen minutes without a word are reported once, and so is the return."""
         beacons = reported(GOOD)
