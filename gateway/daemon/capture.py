@@ -37,7 +37,7 @@ from gateway.core.sighting import ClockQuality
 from gateway.core.subject import Subjects
 from gateway.core.visit import Debounce, Visits
 from gateway.core.zones import Zones
-from gateway.customers import resume
+from gateway.customers import forget_ended, resume
 from gateway.daemon.opening import open_outbox
 from gateway.daemon.ring import RingFile
 from gateway.daemon.trust import issuers, own_kid
@@ -207,12 +207,13 @@ async def audited(half: Capture, keep_ms: int) -> AsyncIterator[None]:
 
 
 async def _prune(half: Capture, keep_ms: int) -> None:
-    """Let old entries of the audit log go, once an hour; never by a clock that cannot be believed."""
+    """Let old entries of the audit log go, and what erased customers have left, once an hour; by a clock to believe."""
     while True:
         now = half.clock.now()
         if now.quality is not ClockQuality.UNSYNCED:
             with suppress(sqlite3.Error, StoreError):  # the next hour will do
                 await half.writer.commit(partial(_prune_once, now_ms=now.wall_ms, keep_ms=keep_ms), patience=1.0)
+                await forget_ended(half)
         await asyncio.sleep(PRUNE_SECONDS)
 
 

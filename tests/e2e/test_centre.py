@@ -3,13 +3,13 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from gateway.clock import Clock
 from gateway.core import pseudonym
 from gateway.core.contract import Topics
 from gateway.core.sighting import Identifier
@@ -36,7 +36,7 @@ Say = Callable[..., None]
 
 
 def now_ms() -> int:
-    return int(datetime.now(UTC).timestamp() * 1000)
+    return Clock("trusted").now().wall_ms
 
 
 @pytest.fixture
