@@ -117,6 +117,14 @@ def presence(reader: Reader, dwell: float | None, named: Named, now: Moment, *, 
     return _draft(EventType.DISAPPEARED, Disappeared(**fields, dwell=round(dwell, 1)), named, now)
 
 
+def healths(
+    reports: Iterable[HealthReport], touchpoints: Mapping[str, Touchpoint], now: Moment, *, test: bool
+) -> tuple[Draft, ...]:
+    """Draft a `beacon-health` for each report, unless its touchpoint is in the registry (by id) no more."""
+    known = [(report, touchpoints.get(report.touchpoint_id)) for report in reports]
+    return tuple(health(report, each, now, test=test) for report, each in known if each is not None)
+
+
 def health(report: HealthReport, touchpoint: Touchpoint, now: Moment, *, test: bool) -> Draft:
     """Draft a `beacon-health`."""
     told = report.telemetry

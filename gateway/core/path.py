@@ -17,13 +17,12 @@ from gateway.core import decode, draft
 from gateway.core.draft import INTERACTION, Reader
 from gateway.core.event import Draft, EventType, TouchpointRef
 from gateway.core.health import HealthReport, StoreBeacons
-from gateway.core.presence import Change, Left
 from gateway.core.registry import Bearer, Known, Registry
 from gateway.core.sighting import Advertisement, Identifier, Moment, Sighting, Tag, Telemetry
 from gateway.core.stay import Stays
 from gateway.core.subject import Subjects
 from gateway.core.visit import Debounce, Visits
-from gateway.core.zones import Stay, Zones
+from gateway.core.zones import Zones
 
 
 class Fate(StrEnum):
@@ -130,7 +129,7 @@ class Path:
         if isinstance(meaning, Bearer):
             stay = (reader.place, heard.identifier)
             change = self.presence.observe(stay, advertisement.rssi, heard.reference_rssi, now.boot_ns)
-            return _absorbed_or_acted(self._moved(reader, change, now) if change else ())
+            return _absorbed_or_acted(self.stays.moved(change, reader, now, test=self.training) if change else ())
         report = self.beacons.observe(
             meaning.touchpoint.id, advertisement.address, reader.name, reader.place, advertisement.rssi, now.boot_ns
         )
@@ -161,8 +160,9 @@ class Path:
         """Return the events that the passing of time makes: departures, and beacons gone silent."""
         self.visits.expire(now.boot_ns)
         self.debounce.expire(now.boot_ns)
-        left = [event for change in self.presence.expire(now.boot_ns) for event in self._moved(None, change, now)]
-        return (*left, *self._reported(self.beacons.expire(now.boot_ns), now))
+        changes, reports = self.presence.expire(now.boot_ns), self.beacons.expire(now.boot_ns)
+        left = [event for change in changes for event in self.stays.moved(change, None, now, test=self.training)]
+        return (*left, *self._reported(reports, now))
 
     def next_deadline(self) -> int | None:
         """Return when `expire` must be called next (CLOCK_BOOTTIME, ns); None while nothing is pending."""
@@ -183,19 +183,8 @@ class Path:
         for stay in self.presence.forget(lambda stay: self.subjects.handle(stay[1]) in handles):
             self.stays.forget(stay)
 
-    def _moved(self, reader: Reader | None, change: Change[Stay], now: Moment) -> tuple[Draft, ...]:
-        """Tell that a customer's beacon came or left."""
-        if isinstance(change, Left):
-            return self.stays.end(change.key, change.dwell_s, now, test=self.training)
-        return () if reader is None else self.stays.begin(change.key, reader, now, test=self.training)
-
     def _reported(self, reports: Iterable[HealthReport], now: Moment) -> tuple[Draft, ...]:
-        known = self.registry.touchpoints
-        return tuple(
-            draft.health(report, known[report.touchpoint_id], now, test=self.training)
-            for report in reports
-            if report.touchpoint_id in known
-        )
+        return draft.healths(reports, self.registry.touchpoints, now, test=self.training)
 
 
 def _acted(*drafts: Draft) -> Outcome:

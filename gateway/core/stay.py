@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from gateway.core import draft
 from gateway.core.draft import Reader
 from gateway.core.event import Draft, EventType
+from gateway.core.presence import Change, Left
 from gateway.core.pseudonym import Epoch
 from gateway.core.sighting import Moment
 from gateway.core.subject import Subjects
@@ -17,6 +18,12 @@ class Stays:
 
     subjects: Subjects
     _announced: dict[Stay, tuple[Reader, Epoch]] = field(default_factory=dict, repr=False)
+
+    def moved(self, change: Change[Stay], reader: Reader | None, now: Moment, *, test: bool) -> tuple[Draft, ...]:
+        """Tell that a customer's beacon came, heard by this reader, or left; by time alone, with None, none comes."""
+        if isinstance(change, Left):
+            return self.end(change.key, change.dwell_s, now, test=test)
+        return () if reader is None else self.begin(change.key, reader, now, test=test)
 
     def begin(self, stay: Stay, reader: Reader, now: Moment, *, test: bool) -> tuple[Draft, ...]:
         """Announce that a customer's beacon came, if consent allows it."""
