@@ -41,6 +41,8 @@ from gateway.sources.source import CAPACITY, FIRST_PAUSE, LONGEST_PAUSE, DeviceL
 FILTERS: Final = {"RSSI": -127, "DuplicateData": True}
 """Every sample of RSSI and every frame: without RSSI here BlueZ thins out what changes by less than 8 dB."""
 FEAA: Final = "0000feaa-0000-1000-8000-00805f9b34fb"
+TELEMETRY: Final = b"\x20"
+"""The frame type of Eddystone-TLM."""
 NO_RSSI: Final = -127
 """bleak's value when BlueZ has invalidated the property: no advertisement."""
 SENDERS: Final = 1024
@@ -150,8 +152,10 @@ class BleSource(Source):
         if fresh_manufacturer:
             ours = self._take(sender, Advertisement(address, said.rssi, said.manufacturer_data))
         if fresh_service and FEAA in said.service_data:
-            frame = {decode.eddystone.SERVICE: said.service_data[FEAA]}
-            ours |= self._take(sender, Advertisement(address, said.rssi, service=frame))
+            frame = said.service_data[FEAA]
+            if sender.beacon is not None or not frame.startswith(TELEMETRY):  # a stranger's is not read
+                service_data = {decode.eddystone.SERVICE: frame}
+                ours |= self._take(sender, Advertisement(address, said.rssi, service=service_data))
         if not (fresh_manufacturer or fresh_service) and sender.beacon is not None:
             key, last = sender.beacon
             self._queue.put(key, Advertisement(address, said.rssi, last.manufacturer, last.service))
@@ -163,7 +167,7 @@ class BleSource(Source):
         if isinstance(heard, Beacon):
             sender.beacon = (heard.identifier, advertisement)
             self._queue.put(heard.identifier, advertisement)
-        elif isinstance(heard, Telemetry) and sender.beacon is not None:
+        elif isinstance(heard, Telemetry):
             self._queue.put(("telemetry", advertisement.address), advertisement)
         else:
             return False
