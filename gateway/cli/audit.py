@@ -42,7 +42,7 @@ def show(
         typer.echo(f"{entry.number:>6}  {_when(entry)}  {entry.who:<16} {entry.what:<22} {detail}".rstrip())
 
 
-@app.command()
+@app.command(short_help="Check that the chain is whole.")
 def verify(
     config: Config = None,
     *,

@@ -33,7 +33,7 @@ Receipt = Annotated[
 TOKENS, DAYS = 32, 3653
 
 
-@app.command(short_help="Record a customer's consent and hand over a receipt.")
+@app.command(short_help="Record a customer's consent, with a receipt.")
 def grant(  # noqa: PLR0913  # the parts of a consent
     config: Config = None,
     *,
@@ -90,7 +90,7 @@ def grant(  # noqa: PLR0913  # the parts of a consent
     _hand_over([answer["receipt"]], receipt, quiet=json)
 
 
-@app.command(short_help="Withdraw a customer's consent, by the same gesture.")
+@app.command(short_help="Withdraw a customer's consent.")
 def withdraw(
     config: Config = None,
     *,

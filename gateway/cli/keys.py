@@ -25,7 +25,7 @@ the ring of each site is derived, which does. No command prints a key.""",
 )
 
 
-@app.command()
+@app.command(short_help="Make the root key of a brand, once.")
 def new(
     file: Annotated[Path, typer.Argument(metavar="ROOT", help="The file to write; it must not exist yet.")],
 ) -> None:
@@ -40,7 +40,7 @@ def new(
     typer.echo(f"{file}: a new root key. Keep it at the trust service, with a copy in a safe; never on a gateway.")
 
 
-@app.command()
+@app.command(short_help="Derive the key ring of one site.")
 def derive(
     root: Annotated[Path, typer.Option("--root", metavar="ROOT", help="The root key.")],
     out: Annotated[Path, typer.Option("--out", metavar="RING", help="The ring to write; it must not exist yet.")],
@@ -62,7 +62,7 @@ def derive(
     typer.echo(f"{out}: the ring of {tenant}/{site} for {', '.join(id_ for id_, _, _ in spans)}.")
 
 
-@app.command()
+@app.command(short_help="Add the coming epochs to a key ring.")
 def rotate(
     root: Annotated[Path, typer.Option("--root", metavar="ROOT", help="The root key.")],
     ring: Annotated[Path, typer.Option("--ring", metavar="RING", help="The ring to renew.")],
@@ -90,7 +90,7 @@ def rotate(
     )
 
 
-@app.command()
+@app.command(short_help="Remove keys from this gateway.")
 def retire(
     config: Config = None,
     *,
@@ -128,7 +128,7 @@ def retire(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(short_help="Show the epochs of this gateway's key ring.")
 def show(config: Config = None, *, json: Json = False) -> None:
     """Show the epochs of this gateway's ring, never a key.
 
@@ -154,7 +154,7 @@ def show(config: Config = None, *, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(short_help="Show the public key of consents given here.")
 def device(config: Config = None, *, json: Json = False) -> None:
     """Show the public half of the key that signs consents here.
 

@@ -17,7 +17,7 @@ app = typer.Typer(
 )
 
 
-@app.command("import")
+@app.command("import", short_help="Make a CSV file the registry.")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="The whole registry; see config/registry.csv.")],
     config: Config = None,

@@ -40,6 +40,7 @@ def test_no_help_is_cut(path: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(app, [*path, "--help"], terminal_width=80, color=False)
     _, _, listed = shown.output.partition("Commands:")
     assert "..." not in listed
+    assert all(len(each.get_short_help_str(200)) < 50 for each in getattr(TREE[path], "commands", {}).values())
 
 
 @pytest.mark.parametrize("path", [path for path in TREE if path], ids=" ".join)

@@ -17,6 +17,7 @@ from gateway.store.database import (
     CorruptError,
     HeldError,
     StoreError,
+    access_hint,
     data_version,
     only_one,
     open_reader,
@@ -200,3 +201,16 @@ def test_the_ballast_gives_space_back_once(tmp_path: Path) -> None:
     assert (tmp_path / "ballast").stat().st_blocks * 512 >= 65536
     assert (ballast.drop(), ballast.drop()) == (True, False)
     assert not Ballast(tmp_path / "ballast", 1 << 60).restore()
+
+
+def test_what_stands_in_the_way_of_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that is missing, is a file, lies on a disk that is read-only, or is fine: each has its own advice."""
+    taken = tmp_path / "taken"
+    taken.touch()
+    assert access_hint(tmp_path / "none").startswith("Create the directory ")
+    assert access_hint(taken) == f"{taken} is a file: move it away, and create a directory there"
+    assert "has space and is healthy" in access_hint(tmp_path)
+    mounted = os.statvfs(tmp_path)
+    read_only = os.statvfs_result([*mounted[:8], mounted.f_flag | os.ST_RDONLY, mounted[9]])
+    monkeypatch.setattr(os, "statvfs", lambda _path: read_only)
+    assert access_hint(tmp_path).startswith(f"The disk of {tmp_path} is mounted read-only: mount it read-write")
