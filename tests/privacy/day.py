@@ -215,7 +215,8 @@ class Day:
                 await self.ask({"ask": "registry-import", "csv": REGISTRY})
                 self.says = self._centre_speaks()
                 try:
-                    await asyncio.gather(self._live(), self._break_things())
+                    counter: asyncio.Queue[Any] = asyncio.Queue()
+                    await asyncio.gather(self._live(counter), self._serve(counter), self._break_things())
                     await self._until(self._drained, max(10, self.seconds / 3))
                     self.done["stored by the centre"] = len(centre.stored())
                     self.done["with a subject"] = sum('"subject":{' in event.text for event in centre.stored())
@@ -270,7 +271,7 @@ class Day:
         except BlockingIOError:
             self.done["readings that found no room"] += 1
 
-    async def _live(self) -> None:
+    async def _live(self, counter: "asyncio.Queue[Any]") -> None:
         """Everybody comes at a moment of their own; customers again and again."""
         begun = time.monotonic()
         acts: list[tuple[float, Callable[[Any], Awaitable[None]], object]] = []
@@ -280,6 +281,17 @@ class Day:
             acts += [(self.dice.random(), act, person) for act in self.dice.sample([self._withdraw, self._said], 1)]
         for at, act, who in sorted(acts, key=lambda act: act[0]):
             await asyncio.sleep(max(begun + at * self.seconds - time.monotonic(), 0))
+            if act in {self._agree, self._withdraw}:
+                counter.put_nowait((act, who))
+            else:
+                await act(who)
+        counter.put_nowait(None)
+
+    async def _serve(self, counter: "asyncio.Queue[Any]") -> None:
+        """Serve one customer after another at the counter, until the last has come or the day is long over."""
+        closing = time.monotonic() + 1.5 * self.seconds
+        while (waiting := await counter.get()) is not None and time.monotonic() < closing:
+            act, who = waiting
             await act(who)
 
     async def _pass(self, who: Passerby) -> None:
@@ -300,11 +312,11 @@ class Day:
         return Tag(who.customer.card, ndef_link(who.customer.token))
 
     async def _agree(self, who: Person) -> None:
-        request = {"ask": "consent-grant", "reader": "counter", "seconds": 3}
+        request = {"ask": "consent-grant", "reader": "counter", "seconds": 1}
         self.done["granted"] += await self.ask(request, self._card(who)) is not None
 
     async def _withdraw(self, who: Person) -> None:
-        request = {"ask": "consent-withdraw", "reader": "counter", "seconds": 3}
+        request = {"ask": "consent-withdraw", "reader": "counter", "seconds": 1}
         self.done["withdrawn"] += await self.ask(request, self._card(who)) is not None
 
     async def _said(self, who: Person) -> None:
@@ -435,12 +447,18 @@ def _chance(label: str, encoding: str) -> bool:
 def written(trace: Path) -> set[str]:
     """Return every file that a traced process opened for writing, made or renamed, as strace tells (option -y)."""
     found: set[str] = set()
-    for line in trace.read_text(encoding="utf-8", errors="replace").splitlines():
+    begun: dict[str, str] = {}
+    for text in trace.read_text(encoding="utf-8", errors="replace").splitlines():
+        process = text.partition(" ")[0]
+        if text.endswith("<unfinished ...>"):
+            begun[process] = text
+            continue
+        line = begun.pop(process, "") + text if " resumed>" in text else text
         call = re.search(r"\b(open|openat|openat2|creat|rename\w*|link\w*|truncate|memfd_create)(?:\(| resumed>)", line)
         if call is None or " = -1 " in line:
             continue
         opened = re.search(r"= \d+<([^>]*)>", line)
-        if opened and (call[1] == "creat" or "resumed>" in line or WRITING.search(line)):
+        if opened and (call[1] == "creat" or WRITING.search(line)):
             found.add(opened[1])
         elif call[1].startswith(("rename", "link", "truncate")):
             found |= {name for name in re.findall(r'"([^"]+)"', line) if name.startswith("/")}

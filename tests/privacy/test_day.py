@@ -10,7 +10,10 @@ from tests.privacy.day import People, live, prove, search, written
 
 TRACE = """12 openat(AT_FDCWD</tmp/x>, "a", O_RDONLY|O_CLOEXEC) = 3</tmp/x/a>
 12 openat(AT_FDCWD</tmp/x>, "b", O_RDWR|O_CREAT, 0644) = 4</tmp/x/b>
+13 openat(AT_FDCWD</tmp/x>, "resumed", O_WRONLY <unfinished ...>
+15 openat(AT_FDCWD</tmp/x>, "read", O_RDONLY <unfinished ...>
 13 <... openat resumed>) = 5</tmp/x/resumed>
+15 <... openat resumed>) = 5</tmp/x/read>
 13 openat(AT_FDCWD</tmp/x>, "c", O_WRONLY) = -1 EACCES (Permission denied)
 13 creat("/tmp/x/d", 0644) = 5</tmp/x/d>
 14 rename("/tmp/x/e.new", "/tmp/x/e") = 0
@@ -20,7 +23,7 @@ TRACE = """12 openat(AT_FDCWD</tmp/x>, "a", O_RDONLY|O_CLOEXEC) = 3</tmp/x/a>
 
 
 def test_every_file_opened_for_writing_is_found_in_a_trace(tmp_path: Path) -> None:
-    """Opened, made, renamed or deleted since: all but devices, and a call that was interrupted counts in doubt."""
+    """Opened, made, renamed or deleted since: all but devices, also by a call that was interrupted."""
     (tmp_path / "trace").write_text(TRACE, encoding="utf-8")
     names = {"b", "d", "e", "e.new", "f", "resumed"}
     assert written(tmp_path / "trace") == {f"/tmp/x/{name}" for name in names}  # noqa: S108  # in a text
