@@ -6,6 +6,7 @@ set is confirmed, the memory of the uplink half, and how long a scan took meanwh
 
 import argparse
 import json
+import os
 import sqlite3
 import sys
 import tempfile
@@ -43,6 +44,7 @@ class Sync:
 
     records: int
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     rss_before_kib: int = 0
     rss_after_kib: int = 0
     scan_ms: list[float] = field(default_factory=list)
@@ -53,6 +55,7 @@ class Sync:
         return {
             "records": self.records,
             "seconds": round(self.seconds, 1),
+            "uplink_cpu_seconds": round(self.cpu_seconds, 1),
             "uplink_rss_mib": [round(kib / 1024, 1) for kib in (self.rss_before_kib, self.rss_after_kib)],
             "scans_meanwhile": len(scans),
             "scan_to_commit_ms": {"median": scans[len(scans) // 2], "worst": scans[-1]} if scans else None,
@@ -86,7 +89,7 @@ def measure(directory: Path, records: int) -> Sync:
                 sync.scan_ms.append(_scan(installed, len(sync.scan_ms)))
                 sync.rss_after_kib = max(sync.rss_after_kib, _rss(uplink.pid))
                 time.sleep(0.2)
-            sync.seconds = time.monotonic() - began
+            sync.seconds, sync.cpu_seconds = time.monotonic() - began, _cpu_seconds(uplink.pid)
         return sync
 
 
@@ -150,6 +153,12 @@ def _until(condition: Callable[[], bool]) -> None:
         if condition():
             return
     raise AssertionError("the gateway did not start")
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return what a process has had of the processors, in user and kernel mode (proc(5), stat)."""
+    user, kernel = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]
+    return (int(user) + int(kernel)) / os.sysconf("SC_CLK_TCK")
 
 
 def _rss(pid: int) -> int:

@@ -14,7 +14,7 @@ from gateway.core.sighting import ClockQuality
 from gateway.log import log
 from gateway.store import said
 from gateway.store.progress import components
-from gateway.uplink.downlink import SAY_SECONDS, SETTLE_SECONDS, UNLIKE_SECONDS, Downlink
+from gateway.uplink.downlink import FETCH_SECONDS, SAY_SECONDS, SETTLE_SECONDS, UNLIKE_SECONDS, Downlink
 from gateway.uplink.mqtt import Message
 from tests.simulators.broker import FakeBroker
 from tests.simulators.centre import Centre, text
@@ -157,11 +157,52 @@ def test_an_older_revision_changes_nothing(downlink: Downlink, bench: Bench, cen
     assert refusals(bench) == {"consent:stale": 1}
 
 
+def test_the_centre_may_change_its_key(bench: Bench, centre: Centre, now_ms: int) -> None:
+    """The same record signed with the new key takes the place of what nobody believes any more, and only then."""
+    centre.grant("r1", ANNA, at_ms=now_ms)
+    made_downlink(bench, CENTRE.believed(*Use)).take(list(centre.retained(now_ms)))
+    heir = Centre(TOPICS, STRANGER)
+    heir.put(centre.records["r1"])
+    after = made_downlink(bench, STRANGER.believed(*Use))
+    after.connected()
+    after.take(list(heir.retained(now_ms)))
+    assert after.complete
+    (record,) = bench.database.execute("SELECT record FROM consent").fetchone()
+    assert STRANGER.believed(Use.CONSENT).verify(record, Use.CONSENT)
+    assert refusals(bench) == {}
+
+
+def test_a_set_that_does_not_become_whole_is_fetched_again(
+    downlink: Downlink, bench: Bench, centre: Centre, now_ms: int
+) -> None:
+    """A broker that has let go of some of it may have them later."""
+    downlink.connected()
+    centre.grant("r1", ANNA, at_ms=now_ms)
+    downlink.take([centre.state(now_ms)])
+    bench.clock.advance(UNLIKE_SECONDS)
+    downlink.take([])
+    assert not downlink.fetch, "it is being fetched"
+    bench.clock.advance(FETCH_SECONDS)
+    downlink.take([])
+    assert downlink.fetch
+
+
+def test_where_no_centre_has_a_say_any_more_nothing_is_wrong(
+    downlink: Downlink, bench: Bench, centre: Centre, now_ms: int
+) -> None:
+    """The complaint about its set goes with the centre."""
+    downlink.take([centre.grant("r1", ANNA, at_ms=now_ms)])
+    assert not components(bench.database)["consent"].ok
+    made_downlink(bench, Issuers()).connected()
+    assert components(bench.database)["consent"].ok
+
+
 def other(centre: Centre, now_ms: int) -> dict[str, Message]:
     """Return records that must not be taken."""
     stranger = Centre(TOPICS, STRANGER)
     elsewhere = centre.grant("r1", ANNA, at_ms=now_ms, site="gva-1")
     future = centre.grant("r1", ANNA, at_ms=now_ms + FIVE_MINUTES_MS + 1)
+    gone = centre.withdraw("r1", now_ms)
     good = centre.grant("r1", ANNA, at_ms=now_ms)
     signed = CENTRE.sign(b"[" * 20_000 + b"]" * 20_000)
     twice = CENTRE.sign(good_payload(centre).replace(b'"revision":1', b'"revision":9,"revision":1'))
@@ -170,6 +211,7 @@ def other(centre: Centre, now_ms: int) -> dict[str, Message]:
         "by a stranger": stranger.grant("r1", ANNA, at_ms=now_ms),
         "of another site": elsewhere,
         "from the future": future,
+        "granted in the future": gone,
         "not the record of its topic": Message(f"{TOPICS.consent_filter[:-1]}r2", good.payload),
         "huge": Message(topic, b"a" * 1_000_000),
         "no text": Message(topic, b"\xff\x00"),
