@@ -28,7 +28,7 @@ from typing import Any, Final
 from bleak import BleakScanner
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
-from bleak.exc import BleakDBusError
+from bleak.exc import BleakDBusError, BleakError
 
 from gateway.core import decode
 from gateway.core.decode import Beacon
@@ -41,6 +41,8 @@ from gateway.sources.source import CAPACITY, FIRST_PAUSE, LONGEST_PAUSE, DeviceL
 FILTERS: Final = {"RSSI": -127, "DuplicateData": True}
 """Every sample of RSSI and every frame: without RSSI here BlueZ thins out what changes by less than 8 dB."""
 FEAA: Final = "0000feaa-0000-1000-8000-00805f9b34fb"
+BEACONS: Final = frozenset({23, 24})
+"""Octets of an iBeacon and of an AltBeacon."""
 TELEMETRY: Final = b"\x20"
 """The frame type of Eddystone-TLM."""
 NO_RSSI: Final = -127
@@ -129,7 +131,11 @@ class BleSource(Source):
             self._up()
         path, properties = said.platform_data
         sender = self._senders.get(path)
-        if not (self._follow(sender, said, properties) if sender else self._meet(path, said, properties)):
+        if sender is None:
+            ours = may_be_beacon(said) and self._meet(path, said, properties)
+        else:
+            ours = self._follow(sender, said, properties)
+        if not ours:
             self._dropped("unknown")
 
     def _meet(self, path: str, said: AdvertisementData, properties: dict[str, Any]) -> bool:
@@ -234,12 +240,11 @@ class BleSource(Source):
             await self._listen(adapter.name)
         finally:
             self._scanning = None
-            if self._stale or self._refused:  # there is nobody, or nothing, to stop
+            # If there is nobody, or nothing, to stop, or no answer: bleak and bluetoothd do not agree any more.
+            if self._stale or self._refused or not await _stop(scanner):
                 self._stale = False
                 self._senders.clear()
                 await bluez.renew()
-            else:
-                await _stop(scanner)
 
     async def _find(self, bluez: Bluez) -> Adapter:
         """Return our adapter. Raises DeviceLostError if it is not there or off."""
@@ -290,11 +295,21 @@ class BleSource(Source):
             self._report(SourceStatus(self._name, up=False, reason=reason))
 
 
-async def _stop(scanner: BleakScanner) -> None:
-    """Stop a scanner whose adapter may be gone: one that is abandoned doubles what bleak calls later."""
-    with suppress(*TROUBLE, TimeoutError):
+async def _stop(scanner: BleakScanner) -> bool:
+    """Stop a scanner, as one that is abandoned doubles what bleak calls later; tell whether bluetoothd answers."""
+    try:
         async with asyncio.timeout(STOP_SECONDS):
             await scanner.stop()
+    except BleakError:  # the adapter was switched off or unplugged, and the session ended with that
+        return True
+    except (*TROUBLE, TimeoutError):
+        return False
+    return True
+
+
+def may_be_beacon(said: AdvertisementData) -> bool:
+    """Tell from service and length alone whether it can be a beacon's; nearly nothing that phones send can."""
+    return FEAA in said.service_data or any(len(data) in BEACONS for data in said.manufacturer_data.values())
 
 
 def choose(adapters: list[Adapter], setting: str, address: str | None) -> Adapter | None:

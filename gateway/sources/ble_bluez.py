@@ -141,6 +141,8 @@ class Bluez:
 
     async def adapters(self) -> list[Adapter]:
         """Return the adapters that bluetoothd has; D-Bus starts it if need be. Raises DeviceLostError."""
+        if not self.connected:
+            raise DeviceLostError("the D-Bus system bus is gone")
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return [found for number in range(ADAPTERS) if (found := await self._adapter(f"hci{number}"))]

@@ -18,6 +18,7 @@ What a client sees follows these sources; each reply names its own:
 Only discovery is there: no connections, pairing, GATT or advertisement monitors.
 """
 
+import select
 import socket
 import subprocess
 import time
@@ -39,6 +40,8 @@ DBUS = "org.freedesktop.DBus"
 RSSI_DELTA = 8
 """dB by which RSSI must change to be published in unfiltered discovery ([device.c] RSSI_THRESHOLD, [capture])."""
 NO_DELTA = 0
+FULL_SECONDS = 5.0
+"""How long the bus may take to make room for a signal."""
 
 _CONFIGURATION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -392,7 +395,7 @@ class Bluez:
         return changed
 
     async def settle(self) -> None:
-        """Wait until the bus has taken what was sent: dbus-fast does not survive a full socket."""
+        """Wait until the bus has taken what was sent."""
         if self._bus is not None:
             await self._bus.call(Message(DBUS, "/org/freedesktop/DBus", DBUS, "GetId"))
 
@@ -400,6 +403,9 @@ class Bluez:
 
     def _signal(self, path: str, interface: str, member: str, signature: str, body: list[Any]) -> None:
         if self._bus is not None and not self._hanging:
+            # dbus-fast 5.2 gives the connection up when the socket is full (BlockingIOError in write_callback)
+            with suppress(OSError, ValueError):  # closed meanwhile
+                select.select([], [self._bus._fd or -1], [], FULL_SECONDS)  # noqa: SLF001
             sending = self._bus.send(
                 Message(
                     message_type=MessageType.SIGNAL,
