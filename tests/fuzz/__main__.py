@@ -5,8 +5,10 @@ build/fuzz/{target}-crash-*. Exit status 1 if anything broke.
 """
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
 from importlib import import_module
 from pathlib import Path
 
@@ -39,7 +41,11 @@ def _fuzz_all(names: list[str], seconds: int) -> int:
         for number, seed in enumerate(TARGETS[name].seeds):
             (corpus / f"seed-{number}").write_bytes(seed)
         command = [sys.executable, "-m", "tests.fuzz", "--seconds", str(seconds), "--only", name]
-        ran = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True, errors="replace")
+        with tempfile.TemporaryDirectory(prefix="tp-fuzz-") as left:  # libFuzzer ends without cleaning up
+            environment = {**os.environ, "TMPDIR": left}
+            ran = subprocess.run(
+                command, check=False, stderr=subprocess.PIPE, text=True, errors="replace", env=environment
+            )
         _tell(name, ran.returncode, ran.stderr)
         broken += [name] if ran.returncode else []
     close()

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import shutil
 import sqlite3
 import tempfile
 import time
@@ -276,10 +277,14 @@ def close() -> None:
     """Close what targets have opened."""
     if _downlink.cache_info().currsize:
         with contextlib.suppress(sqlite3.Error):
+            path = Path(_downlink().database.execute("PRAGMA database_list").fetchone()[2])
             _downlink().database.close()
+            shutil.rmtree(path.parent)
+        logging.disable(logging.NOTSET)
         _downlink.cache_clear()
     if _control.cache_info().currsize:
         control = _control()
         control.loop.run_until_complete(control.serving.__aexit__(None, None, None))
         control.loop.close()
+        shutil.rmtree(control.directory)
         _control.cache_clear()
