@@ -22,7 +22,7 @@ import asyncio
 import errno
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bleak import BleakScanner
@@ -67,9 +67,9 @@ class UnhealedError(OSError):
 class _Sender:
     """What an address sent last, of what concerns us. Properties are compared by identity: equal ones may be news."""
 
-    manufacturer: object = None
-    service: object = None
-    beacon: tuple[object, Advertisement] | None = None
+    manufacturer: object = field(default=None, repr=False)
+    service: object = field(default=None, repr=False)
+    beacon: tuple[object, Advertisement] | None = field(default=None, repr=False)
 
 
 class BleSource(Source):

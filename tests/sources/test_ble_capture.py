@@ -7,16 +7,33 @@ from pathlib import Path
 
 import pytest
 
+from gateway.capture import Capture
+from gateway.config import load
 from gateway.config.settings import ReaderSettings
 from gateway.core.event import EventType
-from gateway.daemon.capture import source, zones
-from gateway.sources.ble import BleSource
+from gateway.daemon.capture import capture, source, zones
+from gateway.sources.ble import BleSource, UnhealedError
 from tests.core import salon
 from tests.shop import Shop, until
 from tests.simulators import frames
 from tests.simulators.bluez import Bluez, PrivateBus
 
 BEACON = {0x004C: frames.ibeacon(salon.CLARA_UUID, 7, 9, -59)}
+CONFIGURATION = """
+[gateway]
+tenant = "acme"
+site = "zrh-1"
+id = "gw-1"
+state = "."
+
+[mqtt]
+host = "127.0.0.1"
+
+[[reader]]
+name = "ceiling"
+kind = "ble"
+zone = "salon"
+"""
 SETTINGS = ReaderSettings(name="salon", kind="ble", zone="salon")
 
 
@@ -64,6 +81,28 @@ async def test_a_stay_goes_on_through_a_crash_of_bluetoothd(bus: PrivateBus, tmp
             shop.clock.ahead_s = 80
             await until(lambda: len(shop.events()) == 2)
     assert [event.kind for event in shop.events()] == [EventType.APPEARED, EventType.DISAPPEARED]
+
+
+async def test_what_cannot_be_healed_ends_the_half_with_its_reason(
+    bus: PrivateBus, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One error, which names reader, adapter and BlueZ's word; the command says it, and systemd starts it again."""
+    file = directory / "gateway.toml"
+    file.write_text(CONFIGURATION)
+
+    def hasty(settings: ReaderSettings, half: Capture) -> BleSource:
+        return BleSource(settings.name, tries=1, status=half.show, dropped=half.dropped)
+
+    monkeypatch.setattr("gateway.daemon.capture.source", hasty)
+    with bus:
+        async with Bluez(bus.address) as bluez:
+            bluez.refuse("StartDiscovery")
+            with pytest.raises(UnhealedError) as caught:
+                await capture(load(file))
+    assert (caught.value.filename, caught.value.strerror) == (
+        "reader ceiling",
+        "hci0 does not scan: org.bluez.Error.InProgress; given up after 1 tries, to be started again",
+    )
 
 
 def test_a_zone_takes_the_settings_of_its_first_reader() -> None:
