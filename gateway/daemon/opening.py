@@ -11,7 +11,7 @@ from gateway.config import Settings
 from gateway.core.event import Draft, EventType, Previous, gap
 from gateway.core.sighting import Moment
 from gateway.log import log
-from gateway.store.database import StoreError, explain, is_corrupt, open_writer
+from gateway.store.database import CorruptError, StoreError, explain, is_corrupt, open_writer
 from gateway.store.ledger import read_all
 from gateway.store.outbox import Outbox
 from gateway.store.progress import Followed
@@ -75,6 +75,13 @@ def _read(connection: sqlite3.Connection, *, thoroughly: bool) -> None:
     load(connection)
     if thoroughly:
         read_all(connection)
+        _in_order(connection)
+
+
+def _in_order(connection: sqlite3.Connection) -> None:
+    """See that the rows stand in the order of their sequences. Raises CorruptError, sqlite3.Error."""
+    if connection.execute("PRAGMA integrity_check(outbox)").fetchone() != ("ok",):
+        raise CorruptError("read", Path(CAPTURE.file), "the outbox is out of order", "It is set aside")
 
 
 def _explain_session(outbox: Outbox, now: Moment, followed: Followed, kept: Path | None) -> None:

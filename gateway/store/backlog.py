@@ -75,7 +75,7 @@ class Backlog(Reading):
         size = 2
         for sequence, through, event, handle, purpose, crc in connection.execute(_NEXT, (after, until, limit)):
             size += len(event) + 1
-            text = whole(event, crc)
+            text = whole(event, crc, sequence)
             if taken and (size > octets or text is None):
                 break
             if text is None:

@@ -3,14 +3,14 @@
 import zlib
 
 
-def checksum(event: str) -> int:
-    """Return the CRC-32 of an event's text (ISO 3309), which its row carries."""
-    return zlib.crc32(event.encode())
+def checksum(event: str, sequence: int) -> int:
+    """Return the CRC-32 of an event's text (ISO 3309), which its row carries: begun with its sequence, to bind both."""
+    return zlib.crc32(event.encode(), sequence & 0xFFFFFFFF)
 
 
-def whole(event: bytes, expected: int | None) -> str | None:
+def whole(event: bytes, expected: int | None, sequence: int) -> str | None:
     """Return the text that a row holds, None if it is not what was written. Rows of the first schema carry no sum."""
-    if expected is not None and zlib.crc32(event) != expected:
+    if expected is not None and zlib.crc32(event, sequence & 0xFFFFFFFF) != expected:
         return None
     try:
         return event.decode()

@@ -135,7 +135,7 @@ class Outgoing(Reading):
 
 
 def _events(rows: Iterable[tuple[int, bytes, int | None]]) -> list[Waiting]:
-    texts = [(sequence, whole(event, crc)) for sequence, event, crc in rows]
+    texts = [(sequence, whole(event, crc, sequence)) for sequence, event, crc in rows]
     return [Waiting(sequence, json.loads(text)) for sequence, text in texts if text is not None]
 
 

@@ -68,7 +68,7 @@ class Eviction:
             session=self.session,
             sequence=first,
         )
-        self.connection.execute(_GAP, (int(Retention.CONTROL), EVICTED, through, event, checksum(event), first))
+        self.connection.execute(_GAP, (int(Retention.CONTROL), EVICTED, through, event, checksum(event, first), first))
 
     def _evicted_before(self, sequence: int, published: int) -> tuple[int, int] | None:
         row = self.connection.execute(_BEFORE, (sequence,)).fetchone()

@@ -137,7 +137,7 @@ class Outbox:
         at = draft.at
         event = encode(draft.type, at.wall_ms, draft.data, source=self.source, session=self.session, sequence=sequence)
         kept, stamp = int(retention(draft.type)), (self.boot, at.boot_ns, at.wall_ms, str(at.quality))
-        return sequence, kept, draft.handle, draft.purpose, *stamp, event, checksum(event)
+        return sequence, kept, draft.handle, draft.purpose, *stamp, event, checksum(event, sequence)
 
     def trim(self, through: int) -> None:
         """Delete every row up to and including `through`: it is delivered, as far as it was not a gap."""
@@ -182,7 +182,7 @@ class Outbox:
     def mend(self) -> list[int]:
         """Turn every row that is not what was written into a gap, and return the sequences."""
         rows = self.connection.execute(_EVERY)
-        damaged = [row[:4] for row in rows if whole(row[4], row[5]) is None]
+        damaged = [row[:4] for row in rows if whole(row[4], row[5], row[0]) is None]
         for sequence, wall_ms, fate, through in damaged:
             self._rewrite(sequence, wall_ms, gap("corrupt", through=through), fate or EVICTED)
         self.tally({"evicted": sum(fate == 0 for _, _, fate, _ in damaged)})
@@ -191,7 +191,7 @@ class Outbox:
     def _rewrite(self, sequence: int, wall_ms: int, data: str, fate: int) -> None:
         """Let a gap stand at a sequence."""
         event = encode(EventType.GAP, wall_ms, data, source=self.source, session=self.session, sequence=sequence)
-        self.connection.execute(_REWRITE, (event, checksum(event), fate, sequence))
+        self.connection.execute(_REWRITE, (event, checksum(event, sequence), fate, sequence))
 
     def tally(self, counts: Mapping[str, int]) -> None:
         """Add to the durable counters."""

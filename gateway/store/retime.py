@@ -29,7 +29,7 @@ def correct_times(outbox: Outbox, now: Moment) -> int:
     for sequence, boot_ns, text in rows:
         wall_ms = began_ms + boot_ns // 1_000_000
         event = restamped(text, wall_ms)
-        outbox.connection.execute(_CORRECT, (wall_ms, str(now.quality), event, checksum(event), sequence))
+        outbox.connection.execute(_CORRECT, (wall_ms, str(now.quality), event, checksum(event, sequence), sequence))
     return len(rows)
 
 

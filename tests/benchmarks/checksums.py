@@ -22,11 +22,11 @@ TOGETHER, APPENDED, WAITING = 100, 10_000, 20_000
 def rows() -> Iterator[Row]:
     """Measure both shares."""
     event = written(draft())
-    making = partial(seconds_each, partial(checksum, event))
+    making = partial(seconds_each, partial(checksum, event, 1))
     yield in_turn(making, _append, TIMES).row("CRC-32 of an event", f"its whole append, {TOGETHER} a commit", "s")
     with TemporaryDirectory() as directory, mosquitto(Path(directory)) as broker:
         backlogs = prepare(Path(directory) / "backlog", WAITING, broker.port)
-        checking = partial(_checking, event.encode(), checksum(event))
+        checking = partial(_checking, event.encode(), checksum(event, 1))
         pairs = in_turn(checking, lambda: 1 / asyncio.run(ours_per_second(backlogs, BATCHED)), TIMES)
         yield pairs.row("checking the CRC-32 of an event", "its whole drain, batched", "s")
 
@@ -37,4 +37,4 @@ def _append() -> float:
 
 def _checking(event: bytes, crc: int) -> float:
     """Return what is on top of decoding the text, which is needed anyway."""
-    return seconds_each(partial(whole, event, crc)) - seconds_each(event.decode)
+    return seconds_each(partial(whole, event, crc, 1)) - seconds_each(event.decode)

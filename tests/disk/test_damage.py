@@ -27,10 +27,10 @@ from gateway.store.progress import Followed, Progress, components, progress, rec
 from gateway.store.recovery import mark, suspect
 from gateway.store.schema import CAPTURE, UPLINK
 from tests.disk.conftest import accept, capture_on, configured, drafted, publish, verified
+from tests.store.conftest import consent, signed
 
 PAGE = 4096
 WAITING, PUBLISHED = 180, 10
-CONSENT = '{"purposes": ["personalisation"], "notice_version": "1", "of": "%s"}'
 STARTS = 2
 """So many times may a half begin anew: once to find the damage, once to mend it."""
 
@@ -57,9 +57,8 @@ def _register(outbox: Outbox) -> None:
     points = [Touchpoint(f"point-{number}", "display", "Vitrine" * 20) for number in range(60)]
     touchpoints.replace(outbox.connection, points)
     for number in range(60):
-        row = (f"record-{number}", 1, "given", 5, None, CONSENT % ("x" * 200))
-        outbox.connection.execute("INSERT INTO consent VALUES (?, ?, ?, ?, ?, ?)", row)
-        outbox.connection.execute("INSERT INTO consent_handle VALUES (?, ?)", (f"h1.{number}", f"record-{number}"))
+        given = consent(f"record-{number}", f"h1.{number:022}")
+        ledger.put(outbox.connection, given, signed(given))
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def rewrite(outbox: Outbox, sequence: int, changes: dict[str, str]) -> None:
         assert old in event
         event = event.replace(old, new)
     outbox.connection.execute(
-        "UPDATE outbox SET event = ?, crc = ? WHERE sequence = ?", (event, checksum(event), sequence)
+        "UPDATE outbox SET event = ?, crc = ? WHERE sequence = ?", (event, checksum(event, sequence), sequence)
     )
 
 
