@@ -10,8 +10,8 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +36,8 @@ INBOX_OCTETS = 4 << 20
 """And so many octets of them."""
 LONGEST = 1 << 17
 """Octets of a payload that are kept: whatever is longer is refused by all who read it."""
+PACKETS = 16
+"""So many messages are read before others run: a millisecond or two."""
 LARGEST_IN = 1 << 20
 """Octets of the largest packet that the broker may send (MQTT 5.0, section 3.1.2.11.4)."""
 LARGEST_PACKET = 268_435_455
@@ -143,12 +145,21 @@ class Connection:
     def _read(self) -> None:
         wire = self._client.socket()
         try:
-            self._client.loop_read()
-            while isinstance(wire, ssl.SSLSocket) and not self._lost.done() and wire.pending():
-                self._client.loop_read()
+            with _corked(wire):
+                self._read_packets(wire)
         except Exception as error:  # noqa: BLE001  # whatever a broker sends; its text may quote the packet
             self._break_off(f"the broker sent what cannot be read ({type(error).__name__})")
         self._flush()
+
+    def _read_packets(self, wire: Any) -> None:  # noqa: ANN401  # paho's sockets are of several kinds
+        """Read what has come, a few messages at a time."""
+        for _ in range(PACKETS):
+            before = self._received.qsize()
+            self._client.loop_read()
+            if self._lost.done() or not self._reading or self._received.qsize() == before:
+                break
+        while isinstance(wire, ssl.SSLSocket) and not self._lost.done() and wire.pending():
+            self._client.loop_read()
 
     def _flush(self) -> None:
         """Write what waits, now or when the socket takes it."""
@@ -324,6 +335,20 @@ async def connect(broker: Broker, will: Message) -> AsyncIterator[Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+@contextmanager
+def _corked(wire: Any) -> Iterator[None]:  # noqa: ANN401  # paho's sockets are of several kinds
+    """Let the kernel send in one segment what is written meanwhile, the acknowledgement of each message (tcp(7))."""
+    if not isinstance(wire, socket.socket):
+        yield
+        return
+    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
 
 
 @lru_cache(maxsize=8)
