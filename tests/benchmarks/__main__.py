@@ -16,12 +16,13 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
-from tests.benchmarks import checksums, drain, footprint, ingest, latency, month, peers, sightings, storage
+from tests.benchmarks import ble, checksums, drain, footprint, ingest, latency, month, peers, sightings, storage
 from tests.benchmarks.chart import chart
 from tests.benchmarks.row import HEADER, Row, line
 
 BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "sightings": sightings.rows,
+    "ble": ble.rows,
     "ingest": ingest.rows,
     "drain": drain.rows,
     "checksums": checksums.rows,
