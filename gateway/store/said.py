@@ -22,6 +22,7 @@ _PUT = """INSERT INTO consent (record_id, position, revision, state, since_ms, e
           VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (record_id) DO UPDATE SET position = excluded.position,
           revision = excluded.revision, state = excluded.state, since_ms = excluded.since_ms,
           expires_ms = excluded.expires_ms, record = excluded.record"""
+_IN_FORCE = "SELECT revision, count, digest, at_ms, confirmed, record FROM consent_set"
 _PAGE = "SELECT record_id, revision, state FROM consent WHERE record_id > ? ORDER BY record_id LIMIT ?"
 _SEEN_PAGE = """SELECT record_id, revision, state FROM seen JOIN consent ON record_id = id
                 WHERE id > ? ORDER BY id LIMIT ?"""
@@ -48,6 +49,8 @@ class Standing:
     at_ms: int
     confirmed: bool
     """Whether the records here have come to it."""
+    jws: str = field(repr=False)
+    """As the centre signed it."""
 
     def is_like(self, other: "Standing") -> bool:
         """Tell whether both are of the same set."""
@@ -107,19 +110,19 @@ class ConsentSet:
 
     def in_force(self) -> Standing | None:
         """Return what stands in the file."""
-        row = self.connection.execute("SELECT revision, count, digest, at_ms, confirmed FROM consent_set").fetchone()
+        row = self.connection.execute(_IN_FORCE).fetchone()
         if row is None:
             return None
-        revision, count, wanted, at_ms, confirmed = row
-        return Standing(revision, count, wanted, at_ms, confirmed=bool(confirmed))
+        revision, count, wanted, at_ms, confirmed, jws = row
+        return Standing(revision, count, wanted, at_ms, bool(confirmed), jws)
 
     def said(self) -> Standing | None:
         """Return what the centre has said last."""
         return self._awaited or self.in_force()
 
-    def say(self, state: SetState) -> None:
+    def say(self, state: SetState, jws: str) -> None:
         """Take what the centre says the set must come to. Nothing counts before a set has come to it once."""
-        now = Standing(state.revision, state.count, state.digest, unix_ms(state.at), confirmed=False)
+        now = Standing(state.revision, state.count, state.digest, unix_ms(state.at), confirmed=False, jws=jws)
         here, self._awaited, self._comparing = self.in_force(), None, None
         if here is None or not here.confirmed:
             self._write(now, confirmed=False)
@@ -135,10 +138,10 @@ class ConsentSet:
             self._awaited = None
 
     def _write(self, standing: Standing, *, confirmed: bool) -> None:
-        row = (standing.revision, standing.count, standing.digest, standing.at_ms, int(confirmed))
+        row = (standing.revision, standing.count, standing.digest, standing.at_ms, int(confirmed), standing.jws)
         with transaction(self.connection):
             self.connection.execute("DELETE FROM consent_set")
-            self.connection.execute("INSERT INTO consent_set VALUES (?, ?, ?, ?, ?)", row)
+            self.connection.execute("INSERT INTO consent_set VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def count(self) -> int:
         """Count the records that are there, or have arrived while the set is fetched."""

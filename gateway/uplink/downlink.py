@@ -258,14 +258,15 @@ class Downlink:
     def _consent_state(self, message: Message, level: str) -> None:
         del level
         self._judgeable_set()
-        _, payload = self.issuers.verify(_text(message.payload), Use.CONSENT)
+        jws = _text(message.payload)
+        _, payload = self.issuers.verify(jws, Use.CONSENT)
         state = _parsed(ConsentState, payload)
         self._ours(state.tenant, state.site)
         self._not_from_the_future(unix_ms(state.at))
         known = self.consents.said()
         if known is not None and (state.revision, unix_ms(state.at)) < (known.revision, known.at_ms):
             raise RefusedError("a newer one is known")
-        self.consents.say(state)
+        self.consents.say(state, jws)
         self._compared_ns, self._awaited_ns = 0, self.now().boot_ns
 
     def _write_consents(self) -> None:
