@@ -37,6 +37,7 @@ from gateway.store.schema import CAPTURE, UPLINK
 from tests.core import salon
 from tests.core.salon import ANNA, BEN, CLARA, RING, RULES
 from tests.shop import Shop, Voice, until
+from tests.simulators.centre import confirmation
 from tests.simulators.centre_keys import CENTRE, GATEWAY, STRANGER
 from tests.store.conftest import consent, opened, signed, tap
 
@@ -85,7 +86,8 @@ class CentreOf:
         """Say that the set is whole."""
         self.database.execute("DELETE FROM consent_set")
         at_ms = int(NOW.timestamp() * 1000)
-        self.database.execute("INSERT INTO consent_set VALUES (?, 0, '', ?, ?)", (revision, at_ms, confirmed))
+        row = (revision, at_ms, confirmed, confirmation(at_ms, revision))
+        self.database.execute("INSERT INTO consent_set VALUES (?, 0, '', ?, ?, ?)", row)
 
     def drops(self, record_id: str) -> None:
         """Delete a record that is no longer in the set."""

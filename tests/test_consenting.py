@@ -30,6 +30,7 @@ from gateway.store.outbox import Outbox
 from gateway.store.schema import UPLINK
 from tests.iso27560.validate import faults
 from tests.shop import until
+from tests.simulators.centre import confirmation
 from tests.simulators.centre_keys import CENTRE, STRANGER
 from tests.test_desk import CONFIGURATION, TOKEN, act, desk_in, subject_now
 
@@ -96,8 +97,8 @@ def say(desk: Desk, *tokens: str, signer: Any = CENTRE, **changes: object) -> Co
         )
         store.execute("DELETE FROM consent_set")
         store.execute(
-            "INSERT INTO consent_set (revision, count, digest, at_ms, confirmed) VALUES (41, 1, 'x', ?, 1)",
-            (desk.capture.clock.now().wall_ms,),
+            "INSERT INTO consent_set (revision, count, digest, at_ms, confirmed, record) VALUES (41, 1, 'x', ?, 1, ?)",
+            (desk.capture.clock.now().wall_ms, confirmation(desk.capture.clock.now().wall_ms, 41)),
         )
     return record
 

@@ -23,6 +23,8 @@ class ConsentState(StrEnum):
     EXPIRED = "expired"
 
 
+LATEST_MS = 1 << 62
+"""Later than any clock says."""
 VALID = frozenset({ConsentState.GIVEN, ConsentState.RENEWED})
 
 
@@ -130,7 +132,7 @@ def _latest_word(records: Sequence[Consent], purpose: str, now: Moment) -> Grant
         return Denied(Reason.NO_CONSENT)
     if not all(record.verified for record in records):
         return Denied(Reason.SIGNATURE)
-    last = max(records, key=lambda record: (record.since_ms, record.state not in VALID, record.revision))
+    last = max(records, key=_lateness)
     if last.state is ConsentState.WITHDRAWN:
         return Denied(Reason.WITHDRAWN)
     if last.state is ConsentState.EXPIRED or (last.expires_ms is not None and now.wall_ms >= last.expires_ms):
@@ -138,3 +140,9 @@ def _latest_word(records: Sequence[Consent], purpose: str, now: Moment) -> Grant
     if last.state not in VALID:
         return Denied(Reason.NO_CONSENT)
     return Granted(last.record_id, last.revision, last.notice, purpose)
+
+
+def _lateness(record: Consent) -> tuple[int, bool, int, int]:
+    """Order words by when they were said; of two at the same instant, what allows less counts."""
+    ends = record.expires_ms
+    return record.since_ms, record.state not in VALID, record.revision, -LATEST_MS if ends is None else -ends

@@ -58,9 +58,10 @@ def open_writer(directory: Path, schema: Schema) -> sqlite3.Connection:
     """Open, create or migrate a file for its one writer. Raises StoreError."""
     path = directory / schema.file
     try:
-        connection = _connect(path)
-        with _kept(connection):
-            _prepare(connection, path, schema)
+        with shared_by_both():
+            connection = _connect(path)
+            with _kept(connection):
+                _prepare(connection, path, schema)
     except sqlite3.Error as error:
         raise explain(error, "open", path) from None
     return connection
@@ -76,12 +77,18 @@ def _kept(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    previous = os.umask(0o007)  # the other half reads it through the group; nobody else does
+@contextmanager
+def shared_by_both() -> Iterator[None]:
+    """Make files that the other half can use through their group, and nobody else."""
+    previous = os.umask(0o007)
     try:
-        return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+        yield
     finally:
         os.umask(previous)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
@@ -198,7 +205,8 @@ def only_one(directory: Path, half: str) -> Iterator[None]:
     """Hold the lock of one half on a state directory. Raises HeldError when another process has it."""
     path = directory / f"{half}.lock"
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+        with shared_by_both():
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     except OSError as error:
         raise StoreError("open", path, error.strerror or "unknown error", access_hint(directory)) from None
     try:

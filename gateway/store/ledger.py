@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gateway.core.consent import Consent, ConsentState
-from gateway.core.downlink import ConsentRecord
+from gateway.core.consent import Consent
+from gateway.core.consent import ConsentState as State
+from gateway.core.downlink import ConsentRecord, ConsentState, unix_ms
 from gateway.core.jws import SignatureError
 from gateway.store.database import CorruptError, Schema
 from gateway.store.reading import Reading, explained
@@ -83,8 +84,11 @@ class Consents(Reading):
     def _read_confirmed(self) -> int | None:
         if self._connection is None or self.schema is CAPTURE:
             return None
-        row = self._connection.execute("SELECT at_ms FROM consent_set WHERE confirmed = 1").fetchone()
-        return row[0] if row else None
+        row = self._connection.execute("SELECT record FROM consent_set WHERE confirmed = 1").fetchone()
+        try:
+            return unix_ms(ConsentState.model_validate_json(self.verify(row[0])).at) if row else None
+        except (SignatureError, ValidationError):  # whoever can write the file cannot make it fresh
+            return None
 
 
 @dataclass(slots=True)
@@ -139,14 +143,14 @@ def _consent(row: Row, verify: Verify, handle: str) -> Consent | None:
             return word
     except (SignatureError, ValidationError):
         pass
-    return Consent(record_id, revision, ConsentState.REFUSED, None, "", since_ms, expires_ms, verified=False)
+    return Consent(record_id, revision, State.REFUSED, None, "", since_ms, expires_ms, verified=False)
 
 
 def read_all(connection: sqlite3.Connection) -> int:
     """Read every consent, and count them. Raises CorruptError if one makes no sense, sqlite3.Error."""
     number = 0
     for _, _, state, _, _, record in connection.execute(f"SELECT {_COLUMNS} FROM consent"):  # noqa: S608  # no input
-        if state not in set(ConsentState) or record.count(".") != 2:  # noqa: PLR2004  # JWS: three parts
+        if state not in set(State) or record.count(".") != 2:  # noqa: PLR2004  # JWS: three parts
             raise CorruptError("read", Path(CAPTURE.file), "a consent is damaged", "It is set aside")
         number += 1
     return number

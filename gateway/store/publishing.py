@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.store.database import StoreError, access_hint
+from gateway.store.database import StoreError, access_hint, shared_by_both
 
 FILE = "publishing.lock"
 
@@ -21,7 +21,8 @@ def border(directory: Path) -> Iterator[None]:
     """Hold the border still. Waits while the other half holds it, which lasts a commit. Raises StoreError."""
     path = directory / FILE
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+        with shared_by_both():
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     except OSError as error:
         raise StoreError("lock", path, error.strerror or "unknown error", access_hint(directory)) from None
     try:

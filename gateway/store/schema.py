@@ -135,7 +135,8 @@ def _uplink_3(database: "Database") -> None:
              count     INTEGER NOT NULL,
              digest    TEXT NOT NULL,
              at_ms     INTEGER NOT NULL,
-             confirmed INTEGER NOT NULL             -- whether the records here come to it
+             confirmed INTEGER NOT NULL,            -- whether the records here come to it
+             record    TEXT NOT NULL                -- as the centre signed it
            ) STRICT"""
     )
     _count_changes_of_consents(database, "consent", "consent_set")

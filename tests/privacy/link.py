@@ -70,9 +70,9 @@ class Link:
         with transaction(self._database()) as database:
             stored = database.execute("SELECT revision, at_ms FROM consent_set").fetchone() or (0, 0)
             if (state.revision, unix_ms(state.at)) >= stored:
-                self._confirm(database, state)
+                self._confirm(database, state, signed)
 
-    def _confirm(self, database: sqlite3.Connection, state: ConsentState) -> None:
+    def _confirm(self, database: sqlite3.Connection, state: ConsentState, signed: str) -> None:
         rows = database.execute("SELECT record_id, revision, state FROM consent ORDER BY record_id").fetchall()
         counted = [row for row in rows if self._seen is None or row[0] in self._seen]
         matches = (len(counted), digest(counted)) == (state.count, state.digest)
@@ -82,5 +82,5 @@ class Link:
                 database.executemany(f"DELETE FROM {table} WHERE record_id = ?", gone)  # noqa: S608  # two names
             self._seen = None
         database.execute("DELETE FROM consent_set")
-        word = (state.revision, state.count, state.digest, unix_ms(state.at), int(matches))
-        database.execute("INSERT INTO consent_set VALUES (?, ?, ?, ?, ?)", word)
+        word = (state.revision, state.count, state.digest, unix_ms(state.at), int(matches), signed)
+        database.execute("INSERT INTO consent_set VALUES (?, ?, ?, ?, ?, ?)", word)

@@ -116,3 +116,9 @@ class Centre:
             "command": command,
         } | parts
         return Message(self.topics.command, self.signer.sign(json.dumps(order).encode()).encode())
+
+
+def confirmation(at_ms: int, revision: int, signer: Signer = CENTRE) -> str:
+    """Sign what the set comes to, for tests in which only when that was said matters."""
+    state = ConsentState(tenant="acme", site="zrh-1", revision=revision, count=0, digest=digest([]), at=instant(at_ms))
+    return signer.sign(state.model_dump_json().encode())

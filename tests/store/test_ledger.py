@@ -1,14 +1,18 @@
 """Consents as both halves look them up: what another connection has committed holds for the very next answer."""
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from gateway.core.consent import ConsentState
-from gateway.store.database import forget_deleted
+from gateway.core.jws import Use
+from gateway.store.database import forget_deleted, open_writer
 from gateway.store.device import Device, leave_public
 from gateway.store.ledger import REMEMBERED, StoreLedger, open_ledger, put, signed_records
 from gateway.store.outbox import Outbox
-from tests.simulators.centre_keys import GATEWAY
+from gateway.store.schema import UPLINK
+from tests.simulators.centre import confirmation
+from tests.simulators.centre_keys import CENTRE, GATEWAY, STRANGER
 from tests.store.conftest import consent, opened, signed, tap
 
 ANNA, BEN = "h1." + "A" * 22, "h1." + "B" * 22
@@ -124,3 +128,20 @@ def test_a_repr_shows_no_handle(tmp_path: Path) -> None:
         write(outbox, ANNA)
         assert states(reading, ANNA) == [GIVEN]
         assert ANNA not in repr(reading)
+
+
+def test_whoever_can_write_the_file_cannot_make_it_fresh(tmp_path: Path) -> None:
+    """When the centre last spoke is read from what it signed: no other time counts."""
+    at_ms, later_ms = 1_000_000, 9_000_000
+    central = partial(CENTRE.believed(Use.CONSENT).verify, use=Use.CONSENT)
+    with closing(open_writer(tmp_path, UPLINK)) as uplink:
+        for record, fresh_until in (
+            (confirmation(at_ms, 1), at_ms + 500),
+            (confirmation(later_ms, 1, STRANGER), 0),
+            ("", 0),
+        ):
+            uplink.execute("DELETE FROM consent_set")
+            uplink.execute("INSERT INTO consent_set VALUES (1, 0, '', ?, 1, ?)", (later_ms, record))
+            reading = open_ledger(tmp_path, Device(tmp_path, GATEWAY.kid), lambda text: central(text)[1], 500)
+            with closing(reading):
+                assert reading.stale_from_ms == fresh_until

@@ -77,7 +77,7 @@ def test_a_first_set_counts_when_it_is_whole(consents: ConsentSet, centre: Centr
         centre.grant(name, HANDLE, at_ms=NOW_MS)
     assert settled(consents) is False
     arrive(consents, centre, "r1")
-    consents.say(state(centre))
+    consents.say(state(centre), "jws")
     assert (settled(consents), in_force(consents)) == (False, (2, False))
     arrive(consents, centre, "r2")
     assert consents.settle() is None
@@ -89,7 +89,7 @@ def test_a_first_set_counts_when_it_is_whole(consents: ConsentSet, centre: Centr
 
 def test_a_set_of_nobody_is_whole(consents: ConsentSet, centre: Centre) -> None:
     """A centre without customers says so, and that is complete."""
-    consents.say(state(centre))
+    consents.say(state(centre), "jws")
     assert settled(consents)
 
 
@@ -97,16 +97,16 @@ def test_the_old_set_counts_until_the_new_one_is_whole(consents: ConsentSet, cen
     """A change that is on its way names nobody less for a moment; one that never comes does."""
     centre.grant("r1", HANDLE, at_ms=NOW_MS)
     arrive(consents, centre, "r1")
-    consents.say(state(centre))
+    consents.say(state(centre), "jws")
     assert settled(consents)
     centre.grant("r2", HANDLE, at_ms=NOW_MS)
-    consents.say(state(centre, NOW_MS + 1))
+    consents.say(state(centre, NOW_MS + 1), "jws")
     assert (settled(consents), in_force(consents)) == (False, (1, True))
     assert consents.open
     arrive(consents, centre, "r2")
     assert (settled(consents), in_force(consents)) == (True, (2, True))
     centre.grant("r3", HANDLE, at_ms=NOW_MS)
-    consents.say(state(centre, NOW_MS + 2))
+    consents.say(state(centre, NOW_MS + 2), "jws")
     consents.refuse()
     assert in_force(consents) == (3, False)
     consents.refuse()
@@ -117,10 +117,10 @@ def test_a_sign_of_life_keeps_the_set_fresh(consents: ConsentSet, centre: Centre
     """The same set said again is confirmed as it is, with the new time."""
     centre.grant("r1", HANDLE, at_ms=NOW_MS)
     arrive(consents, centre, "r1")
-    consents.say(state(centre))
+    consents.say(state(centre), "jws")
     assert settled(consents)
     consents.begin()
-    consents.say(state(centre, NOW_MS + 60_000))
+    consents.say(state(centre, NOW_MS + 60_000), "jws")
     here = consents.in_force()
     assert here is not None
     assert (here.at_ms, here.confirmed) == (NOW_MS + 60_000, True)
@@ -136,12 +136,12 @@ def test_what_is_not_in_a_whole_set_is_dropped(
     for name in names:
         centre.grant(name, HANDLE, at_ms=NOW_MS)
     arrive(consents, centre, *names)
-    consents.say(state(centre))
+    consents.say(state(centre), "jws")
     assert settled(consents)
     for name in names[:5]:
         centre.drop(name)
     consents.begin()
-    consents.say(state(centre, NOW_MS + 1))
+    consents.say(state(centre, NOW_MS + 1), "jws")
     consents.saw(names[5:])
     assert settled(consents)
     assert ids(database) == names[5:]
@@ -158,7 +158,7 @@ def test_another_digest_is_another_set(consents: ConsentSet, centre: Centre, dat
     arrive(consents, centre, "r1")
     other = Centre(TOPICS)
     other.grant("r2", HANDLE, at_ms=NOW_MS)
-    consents.say(state(other))
+    consents.say(state(other), "jws")
     assert settled(consents) is False
     assert ids(database) == ["r1"]
 
