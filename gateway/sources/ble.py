@@ -23,6 +23,7 @@ import errno
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Final
 
 from bleak import BleakScanner
@@ -125,7 +126,7 @@ class BleSource(Source):
             self._stirred.set()
 
     def _hear(self, said: AdvertisementData) -> None:
-        self._heard_at = self._clock()
+        self._heard_at = monotonic()
         if self._silent:
             self._silent = 0
             self._up()
@@ -169,6 +170,10 @@ class BleSource(Source):
         return ours
 
     def _take(self, sender: _Sender, advertisement: Advertisement) -> bool:
+        last = sender.beacon
+        if last is not None and _same_frame(last[1], advertisement):
+            self._queue.put(last[0], advertisement)
+            return True
         heard = decode.advertisement(advertisement, self._wanted())
         if isinstance(heard, Beacon):
             sender.beacon = (heard.identifier, advertisement)
@@ -182,7 +187,6 @@ class BleSource(Source):
     # -- what heals ------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        self._clock = asyncio.get_running_loop().time
         async with Bluez(self._notice) as bluez:
             await self._keep_scanning(bluez)
 
@@ -198,15 +202,15 @@ class BleSource(Source):
         waits = pauses()
         while bluez.connected:
             self._stirred.clear()
-            began, pause = self._clock(), 0.0
+            began, pause = monotonic(), 0.0
             try:
                 await self._scan(bluez)
             except RefusedError as refused:
                 self._count_refusal(refused)
-                pause = FIRST_PAUSE if self._clock() - began >= ANSWER_SECONDS else next(waits)
+                pause = FIRST_PAUSE if monotonic() - began >= ANSWER_SECONDS else next(waits)
             except DeviceLostError as lost:
                 self._report(SourceStatus(self._name, up=False, reason=str(lost)))
-                if self._clock() - began > LONGEST_PAUSE:
+                if monotonic() - began > LONGEST_PAUSE:
                     waits = pauses()
                 pause = next(waits)
             await self._rest(pause)
@@ -274,10 +278,10 @@ class BleSource(Source):
         """Wait until nobody is heard any more, or something else is wrong. Raises DeviceLostError."""
         if self._silent in {0, QUIET}:
             self._up()
-        began = self._clock()
+        began = monotonic()
         while not self._stirred.is_set():
             last, patience = self._heard_at, min(self._silence * 2**self._silent, LONGEST_SILENCE)
-            left = patience if last is None else max(began, last) + patience - self._clock()
+            left = patience if last is None else max(began, last) + patience - monotonic()
             if left <= 0:
                 self._fall_silent(name)
                 return
@@ -295,6 +299,10 @@ class BleSource(Source):
             self._report(SourceStatus(self._name, up=False, reason=reason))
 
 
+def _same_frame(one: Advertisement, other: Advertisement) -> bool:
+    return one.manufacturer == other.manufacturer and one.service == other.service
+
+
 async def _stop(scanner: BleakScanner) -> bool:
     """Stop a scanner, as one that is abandoned doubles what bleak calls later; tell whether bluetoothd answers."""
     try:
@@ -309,7 +317,7 @@ async def _stop(scanner: BleakScanner) -> bool:
 
 def may_be_beacon(said: AdvertisementData) -> bool:
     """Tell from service and length alone whether it can be a beacon's; nearly nothing that phones send can."""
-    return FEAA in said.service_data or any(len(data) in BEACONS for data in said.manufacturer_data.values())
+    return FEAA in said.service_data or not BEACONS.isdisjoint(map(len, said.manufacturer_data.values()))
 
 
 def choose(adapters: list[Adapter], setting: str, address: str | None) -> Adapter | None:
