@@ -31,6 +31,8 @@ BACKOFF_SECONDS_MAX = 60.0
 STABLE_SECONDS = 30.0
 """A connection that lasted so long was a good one: the next back-off starts small again."""
 REPORT_SECONDS = 300.0
+CHANGE_SECONDS = 5.0
+"""How often to see whether a component fares otherwise."""
 CONSENT_SECONDS = 30.0
 """So long events wait for a complete consent set after a connect."""
 LOOK_SECONDS = 0.05
@@ -146,13 +148,17 @@ class Uplink:
             await asyncio.sleep(LISTEN_SECONDS)
 
     async def _report_on(self, connection: Connection) -> None:
-        """Publish the state now and then, and as soon as the session is another one."""
+        """Publish the state now and then, and as soon as the session is another one or a component fares otherwise."""
+        clock = asyncio.get_running_loop().time
+        said, due = self._health(online=True), clock() + REPORT_SECONDS
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REPORT_SECONDS):
+                async with asyncio.timeout(min(CHANGE_SECONDS, due - clock())):
                     await self.forwarder.resumed.wait()
-            self.forwarder.resumed.clear()
-            await connection.publish(self._state(online=True))
+            if clock() >= due or self.forwarder.resumed.is_set() or self._health(online=True) != said:
+                self.forwarder.resumed.clear()
+                said, due = self._health(online=True), clock() + REPORT_SECONDS
+                await connection.publish(self._state(online=True))
 
     async def _say_goodbye(self, connection: Connection) -> None:
         """Say offline ourselves: after a clean DISCONNECT the broker does not publish the Will."""
@@ -166,21 +172,26 @@ class Uplink:
     def _state(self, *, online: bool) -> Message:
         backlog = self.forwarder.backlog
         session = backlog.session()
-        health = {name: ComponentHealth(ok=part.ok, reason=part.reason) for name, part in self._components().items()}
-        health |= {name: ComponentHealth(ok=wrong is None, reason=wrong) for name, wrong in backlog.condition().items()}
-        if online:  # whoever reads this has it from the broker: the last failure to reach it is over
-            health["broker"] = ComponentHealth(ok=True, reason=None)
         state = State(
             online=online,
             version=self.version,
             session=session,
             sequence=backlog.last() if session else None,
             at=rfc3339(self.now().wall_ms),
-            health=health,
+            health=self._health(online=online),
             counters={**backlog.tallies(), **said.tallies(self.forwarder.database)},
             audit_head=backlog.audit_head(),
         )
         return Message(self.topics.state, state.model_dump_json().encode(), "application/json", retain=True)
+
+    def _health(self, *, online: bool) -> dict[str, ComponentHealth]:
+        """Tell how every component of both halves fares."""
+        health = {name: ComponentHealth(ok=part.ok, reason=part.reason) for name, part in self._components().items()}
+        condition = self.forwarder.backlog.condition()
+        health |= {name: ComponentHealth(ok=wrong is None, reason=wrong) for name, wrong in condition.items()}
+        if online:  # whoever reads this has it from the broker: the last failure to reach it is over
+            health["broker"] = ComponentHealth(ok=True, reason=None)
+        return health
 
     def _components(self) -> dict[str, Component]:
         return components(self.forwarder.database)

@@ -142,15 +142,6 @@ class Site:
                 os.chown(path, CAPTURE_USER, GROUP)
             os.chown(self.state, CAPTURE_USER, GROUP)
             self.state.chmod(0o2770)
-            self._share()
-
-    def _share(self) -> None:
-        """Let either half be the first to open a file, as SQLite needs: a log takes after its database's mode."""
-        owners = {"capture.db": CAPTURE_USER, "uplink.db": UPLINK_USER, "publishing.lock": CAPTURE_USER}
-        for name, owner in owners.items():
-            (self.state / name).touch()
-            (self.state / name).chmod(0o660)
-            os.chown(self.state / name, owner, GROUP)
 
     def start(self, half: str) -> None:
         with (self.directory / f"{half}.log").open("wb") as log:
