@@ -101,8 +101,9 @@ async def test_a_reader_goes_on_when_its_event_is_durable(shop: Shop) -> None:
 
 
 @pytest.mark.usefixtures("long_patience")
-async def test_presence_holds_up_no_reader(shop: Shop) -> None:
+async def test_presence_holds_up_no_reader(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its events wait for company in a commit, and the readings after it are seen at once."""
+    monkeypatch.setattr("gateway.capture.PATIENCE_SECONDS", 60.0)
     async with shop.running() as voices:
         await be_present(shop, voices["salon"])
         voices["salon"].say(salon.customer_beacon())

@@ -43,7 +43,7 @@ def open_outbox(settings: Settings, clock: Clock, followed: Followed) -> Outbox:
                 _explain_session(outbox, clock.now(), followed, kept)
             elif suspected and (mended := outbox.mend()):
                 log.error("capture.db: %d damaged events were replaced by gaps", len(mended))
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
         if is_corrupt(error):
             mark(state, CAPTURE.file)

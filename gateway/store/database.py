@@ -62,7 +62,7 @@ def open_writer(directory: Path, schema: Schema) -> sqlite3.Connection:
             connection = _connect(path)
             with _kept(connection):
                 _prepare(connection, path, schema)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise explain(error, "open", path) from None
     return connection
 
@@ -135,7 +135,7 @@ def open_reader(directory: Path, schema: Schema) -> sqlite3.Connection | None:
         )
         with _kept(connection):
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise explain(error, "read", path) from None
     if version == schema.version:
         return connection
@@ -234,7 +234,7 @@ def _lock(descriptor: int, path: Path) -> None:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
-def explain(error: sqlite3.Error, tried: str, path: Path) -> StoreError:
+def explain(error: sqlite3.Error | UnicodeDecodeError, tried: str, path: Path) -> StoreError:
     """Turn SQLite's error into one that says what to do. Never carries the text of a statement or a row."""
     wrong = "a text in it is not UTF-8" if _is_no_text(error) else str(error)
     if is_corrupt(error):
@@ -252,8 +252,22 @@ def is_corrupt(error: BaseException) -> bool:
 
 
 def _is_no_text(error: BaseException) -> bool:
-    """Tell whether the sqlite3 module could not decode a text. Its message quotes the text: it is never passed on."""
+    """Tell whether the sqlite3 module could not decode a text, or SQLite's own message about one in a damaged schema.
+
+    The error quotes the text: it is never passed on.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return True
     return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
+
+
+def as_sqlite_says(error: BaseException) -> BaseException:
+    """Return the error of a damaged text as one of SQLite's, for whoever waits for those; any other as it is."""
+    if not isinstance(error, UnicodeDecodeError):
+        return error
+    damaged = sqlite3.DatabaseError("a text in it is not UTF-8")
+    damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return damaged
 
 
 def is_full(error: BaseException) -> bool:

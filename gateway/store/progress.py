@@ -47,7 +47,7 @@ def sqlite_explained(connection: sqlite3.Connection) -> Iterator[None]:
     """Raise StoreError for what SQLite raises; a damaged file is marked, and mended when it is opened anew."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         path = Path(connection.execute("PRAGMA database_list").fetchone()[2])
         told = explain(error, "use", path)
         if isinstance(told, CorruptError):

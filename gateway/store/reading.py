@@ -66,9 +66,9 @@ def explained(
     def reading(self: AnyReading, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
         try:
             return read(self, *args, **kwargs)
-        except (sqlite3.Error, StoreError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, StoreError) as error:
             path = self.directory / self.schema.file
-            told = explain(error, "read", path) if isinstance(error, sqlite3.Error) else error
+            told = error if isinstance(error, StoreError) else explain(error, "read", path)
             if isinstance(told, CorruptError):
                 mark(self.directory, self.schema.file)
             raise told from None

@@ -32,7 +32,7 @@ def _opened(directory: Path, schema: Schema, read: Callable[[sqlite3.Connection]
     try:
         look_through(connection, directory, schema.file)
         read(connection)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
         raise explain(error, "read", directory / schema.file) from None
     except StoreError:

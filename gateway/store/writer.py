@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 
 from gateway.store.database import (
     FullError,
+    as_sqlite_says,
     forget_deleted,
     is_corrupt,
     is_full,
@@ -205,6 +206,6 @@ def _settle(future: "asyncio.Future[Any]", outcome: object, error: BaseException
     if future.done():  # whoever awaited it has gone
         return
     if error is not None:
-        future.set_exception(error)
+        future.set_exception(as_sqlite_says(error))
     else:
         future.set_result(outcome)

@@ -18,7 +18,10 @@ from gateway.store.database import (
     HeldError,
     StoreError,
     access_hint,
+    as_sqlite_says,
     data_version,
+    explain,
+    is_corrupt,
     only_one,
     open_reader,
     open_writer,
@@ -214,3 +217,15 @@ def test_what_stands_in_the_way_of_writing(tmp_path: Path, monkeypatch: pytest.M
     read_only = os.statvfs_result([*mounted[:8], mounted.f_flag | os.ST_RDONLY, mounted[9]])
     monkeypatch.setattr(os, "statvfs", lambda _path: read_only)
     assert access_hint(tmp_path).startswith(f"The disk of {tmp_path} is mounted read-only: mount it read-write")
+
+
+def test_a_message_that_is_no_text_is_damage() -> None:
+    """Of a damaged schema SQLite speaks in the damaged octets: that is told as damage, and quotes nothing."""
+    garbled = UnicodeDecodeError("utf-8", b"secret \xcd", 7, 8, "invalid continuation byte")
+    assert is_corrupt(garbled)
+    told = as_sqlite_says(garbled)
+    assert isinstance(told, sqlite3.DatabaseError)
+    assert is_corrupt(told)
+    assert "secret" not in str(explain(garbled, "read", Path("capture.db")))
+    other = OSError("x")
+    assert as_sqlite_says(other) is other
