@@ -127,6 +127,12 @@ class Capture:
             committing.add_done_callback(lambda _: self._room.release())
         elif (await self.commit(outcome)).fate is Fate.DROPPED:
             self.path.debounce.forget(sighting.reader)
+        else:
+            self._accepted(sighting.reader)
+
+    def _accepted(self, reader: str) -> None:
+        if (source := self._sources.get(reader)) is not None:
+            source.accepted()
 
     def _see(self, sighting: Sighting) -> Outcome:
         try:

@@ -119,12 +119,7 @@ def warnings(settings: Settings) -> list[str]:
         f"gateway: the state directory {gateway.state} does not exist yet": not gateway.state.exists(),
         f"gateway: the state directory cannot be written: {access_hint(gateway.state)}": _locked(gateway.state),
     }
-    silent = [
-        f"reader {reader.name}: this version has no {reader.kind} driver yet, so it reads nothing"
-        for reader in settings.readers
-        if reader.kind == "nfc"
-    ]
-    return [*(text for text, applies in said.items() if applies), *_weak(settings), *silent]
+    return [*(text for text, applies in said.items() if applies), *_weak(settings)]
 
 
 def _locked(state: Path) -> bool:

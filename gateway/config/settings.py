@@ -3,6 +3,7 @@
 They are also its documentation: `config/gateway.toml` is generated from them (see `gateway.config.sample`).
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -48,6 +49,18 @@ def _beside(value: object, info: ValidationInfo) -> object:
 def _file_or_credential(value: str, info: ValidationInfo) -> str:
     return str(_beside(value, info)) if "/" in value or not value else value
 
+
+def _nfc_device(value: str) -> str:
+    """Accept what nfcpy can open. Its PN532 driver hands the port to a shell, so its characters are counted out."""
+    if not _NFC_DEVICE.fullmatch(value):
+        raise wrong("is no NFC reader", 'for example "usb", "tty:USB0:pn532" or "tty:/dev/serial/by-id/usb-...:pn532"')
+    return value
+
+
+_NFC_DEVICE: Final = re.compile(
+    r"usb|usb:[0-9a-f]{4}(:[0-9a-f]{4})?|tty:([A-Za-z0-9]+|/[A-Za-z0-9_./:+@-]+):(pn532|arygon)|udp:[A-Za-z0-9.-]+:[0-9]+"
+)
+"""USB by vendor and product, a serial port with its driver, nfcpy's driver for tests."""
 
 Name = Annotated[str, AfterValidator(_name)]
 File = Annotated[Path, BeforeValidator(_beside)]
@@ -305,7 +318,8 @@ class ReaderSettings(_Table):
     plays: Channel = Field(default="scanner", examples=["scanner"])
     """What a simulated reader stands for; it plays those lines of the recording that carry its name."""
     device: str = Field(default="", examples=["/dev/serial/by-id/usb-Acme_Scanner_0001-if00"])
-    """Its path, by-id so that it stays the same after a restart; of a simulated reader, the recording."""
+    """Of a scanner its path, by-id so that it stays the same after a restart; of a simulated reader the recording. Of
+    an NFC reader "usb" (the default) or "usb:054c:06c3", "tty:USB0:pn532", "tty:/dev/serial/by-id/...:pn532"."""
     baud: Annotated[int, Field(ge=300, le=4_000_000)] = 115_200
     """Speed of a serial scanner."""
     touchpoint: Name | None = Field(default=None, examples=["counter"])
@@ -343,6 +357,8 @@ class ReaderSettings(_Table):
     @field_validator("device")
     @classmethod
     def _where_it_is(cls, device: str, info: ValidationInfo) -> str:
+        if info.data.get("kind") == "nfc":
+            return _nfc_device(device or "usb")
         if info.data.get("kind") not in {"scanner", "simulated"}:
             return device
         if not device:

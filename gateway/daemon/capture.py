@@ -1,6 +1,7 @@
 """The capture half: devices and keys, no network."""
 
 import asyncio
+import importlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -222,7 +223,7 @@ def _prune_once(outbox: Outbox, now_ms: int, keep_ms: int) -> int:
 
 
 def source(settings: ReaderSettings, half: Capture) -> Source | None:
-    """Build the source of a configured reader; None, and a status that says so, for a kind without a driver yet."""
+    """Build the source of a configured reader; None, and a status that says so, if its library does not load."""
     match settings.kind:
         case "scanner":
             return ScannerSource(
@@ -240,9 +241,19 @@ def source(settings: ReaderSettings, half: Capture) -> Source | None:
                 dropped=half.dropped,
             )
         case "nfc":
-            reason = f"this version has no {settings.kind} driver yet; recorded readings can be replayed"
-            half.show(SourceStatus(settings.name, up=False, reason=reason))
-            return None
+            return _nfc(settings, half)
+
+
+def _nfc(settings: ReaderSettings, half: Capture) -> Source | None:
+    """Build an NFC reader's source. nfcpy loads libusb when it is imported, which only such gateways need."""
+    try:
+        nfc = importlib.import_module("gateway.sources.nfc")
+    except (ImportError, OSError):
+        reason = "nfcpy cannot be loaded: install libusb (apt install libusb-1.0-0) and start again"
+        half.show(SourceStatus(settings.name, up=False, reason=reason))
+        return None
+    driven: Source = nfc.NfcSource(settings.name, settings.device, status=half.show, dropped=half.dropped)
+    return driven
 
 
 async def ask_desk(settings: Settings, request: Mapping[str, Any], tell: Tell) -> Answer:

@@ -97,6 +97,9 @@ class Source(ABC):
         del seconds
         return False
 
+    def accepted(self) -> None:  # noqa: B027 -- most readers can show nothing
+        """Let the reader show, by light or sound, that what it read last is durable; must not block."""
+
     @abstractmethod
     async def _read(self) -> None:
         """Open the device, say `_up()`, and hand over payloads until it is gone. Raises DeviceLostError.

@@ -186,14 +186,12 @@ def test_password_that_cannot_be_read(load: Load, tmp_path: Path, content: bytes
         config.password(settings)
 
 
-def test_readers_without_a_driver(load: Load) -> None:
-    """NFC readers are valid settings, with a warning while nothing drives them; BLE readers have their driver."""
+def test_every_kind_of_reader_has_a_driver(load: Load) -> None:
+    """No kind of reader draws a warning."""
     nfc = '[[reader]]\nname = "n"\nkind = "nfc"\ntouchpoint = "c"\n'
     ble = '[[reader]]\nname = "b"\nkind = "ble"\nzone = "z"\n'
     played = '[[reader]]\nname = "s"\nkind = "simulated"\nplays = "nfc"\ndevice = "/d"\ntouchpoint = "c"\n'
-    assert [said for said in config.warnings(load(nfc + ble + played)) if said.startswith("reader")] == [
-        "reader n: this version has no nfc driver yet, so it reads nothing",
-    ]
+    assert [said for said in config.warnings(load(nfc + ble + played)) if said.startswith("reader")] == []
 
 
 def test_warnings(load: Load, tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""A contactless reader as the source needs it, the same for each that nfcpy drives: PN532, RC-S380, ACR122U.
+
+nfcpy's own paths are taken for USB and for its test driver. A serial port is opened here: nfcpy lists `/dev` for names
+like `ttyUSB0` only, and does not know `/dev/serial/by-id/...`, which stays the same after a restart.
+"""
+
+import errno
+import importlib
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import nfc
+from nfc.clf import transport
+from nfc.clf.device import Device
+
+TECHNOLOGY: Final = "106A"
+"""Type A at 106 kbps: NFC Forum Type 2 and Type 4A, and nearly every tag that is sold."""
+
+REASONS: Final = {
+    errno.ENOENT: "is not there: unplugged, or another path",
+    errno.ENODEV: "is not there: unplugged, no reader, or one that this user may not open",
+    errno.EACCES: "may not be opened: see the notes on readers for the group (dialout) or the udev rule",
+    errno.EBUSY: "is in use by another program",
+    errno.EAGAIN: "is in use by another program",
+    errno.ETIMEDOUT: "does not answer: unplugged, or hung",
+    errno.EIO: "does not answer: unplugged, or hung",
+}
+
+
+class Frontend:
+    """An open reader. Used and closed by one thread. Opening raises whatever nfcpy and pyserial do."""
+
+    def __init__(self, device: str) -> None:
+        hush()
+        self._clf = _serial(device) if device.startswith("tty:") else nfc.ContactlessFrontend(device)
+
+    @property
+    def shines(self) -> bool:
+        """Whether it has a light or a buzzer that nfcpy can switch."""
+        return type(self._clf.device).turn_on_led_and_buzzer is not Device.turn_on_led_and_buzzer
+
+    def find(self, discover: Callable[[Any], bool], pause: Callable[[], bool]) -> Any:  # noqa: ANN401 -- nfcpy has no types
+        """Return the next tag that `discover` lets through, once activated; None when `pause` has said to end.
+
+        `pause` is called before each look into the field, and waits. Raises OSError when the reader is gone, and
+        whatever else nfcpy does then.
+        """
+        looking = {
+            "targets": [TECHNOLOGY],
+            "iterations": 1,  # the default senses for seconds before it looks whether to end
+            "on-discover": discover,
+            "on-connect": lambda _: False,  # the tag is returned; nfcpy would stay and beep
+        }
+        found = self._clf.connect(rdwr=looking, terminate=pause)
+        if found is False:  # nfcpy's word for an OSError
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return found
+
+    def shine(self, *, on: bool) -> None:
+        """Switch light and buzzer, where there are any."""
+        device = self._clf.device
+        (device.turn_on_led_and_buzzer if on else device.turn_off_led_and_buzzer)()
+
+    def close(self) -> None:
+        """Close the reader, also one that is gone: nfcpy then fails on the way and leaves the port open."""
+        used = getattr(getattr(self._clf.device, "chipset", None), "transport", None)
+        with suppress(Exception):
+            self._clf.close()
+        self._clf.device = None
+        _close(used)
+
+
+def _serial(device: str) -> Any:  # noqa: ANN401 -- nfcpy has no types
+    """Open a reader on a serial port, `tty:USB0:pn532` or `tty:/dev/serial/by-id/...:pn532`, for this process alone."""
+    port, _, driver = device.removeprefix("tty:").rpartition(":")
+    used = transport.TTY(port if port.startswith("/") else f"/dev/tty{port}")
+    try:
+        used.tty.exclusive = True
+        opened = importlib.import_module(f"nfc.clf.{driver}").init(used)
+        used.tty.exclusive = True  # the driver has opened the port again, at another speed
+    except BaseException:
+        _close(used)
+        raise
+    opened._path = port  # noqa: SLF001 -- as nfcpy's own search does
+    clf = nfc.ContactlessFrontend()
+    clf.device = opened
+    return clf
+
+
+def _close(used: Any) -> None:  # noqa: ANN401 -- nfcpy has no types
+    """Close the port itself first: nfcpy flushes it before, which fails once it has hung up (termios.error)."""
+    for each in (getattr(used, "tty", None), used):
+        if each is not None:
+            with suppress(Exception):
+                each.close()
+
+
+def hush() -> None:
+    """Keep nfcpy out of the log: it shows UIDs and content, and what it warns of is reported by us."""
+    logging.getLogger("nfc").setLevel(logging.CRITICAL + 1)
+
+
+def reason(device: str, error: Exception) -> str:
+    """Say in words why the reader cannot be used. Only numbers and names are taken from the error, never its text."""
+    number = error.errno if isinstance(error, OSError) else None
+    return f"{device} {REASONS.get(number or 0) or f'cannot be used: {type(error).__name__}'}"
