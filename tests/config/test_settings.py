@@ -142,6 +142,23 @@ def test_readers(load: Load) -> None:
     assert (simulated.channel, simulated.device) == ("ble", "/day.jsonl")
 
 
+@pytest.mark.parametrize(
+    "device", ["usb", "usb:054c", "usb:054c:06c3", "tty:USB0:pn532", "tty:/dev/serial/by-id/usb-1a_b-if00:pn532"]
+)
+def test_an_nfc_reader_is_found_by_usb_or_port(load: Load, device: str) -> None:
+    """Where nfcpy finds a reader; by default the first on USB."""
+    nfc = '[[reader]]\nname = "n{}"\nkind = "nfc"\ntouchpoint = "counter"\n'
+    named, default = load(nfc.format(1) + f'device = "{device}"\n' + nfc.format(2)).readers
+    assert (named.device, default.device) == (device, "usb")
+
+
+@pytest.mark.parametrize("device", ["/dev/ttyUSB0", "tty:USB0", "tty:USB0;id:pn532", "tty:/dev/$(id):pn532", "usb0"])
+def test_what_is_no_nfc_reader_is_told(load: Load, device: str) -> None:
+    """A path that nfcpy could not open, or that would mean something to a shell, is told before the start."""
+    nfc = f'[[reader]]\nname = "n"\nkind = "nfc"\ntouchpoint = "counter"\ndevice = "{device}"\n'
+    assert problem_of(load, nfc)[:2] == ("reader.device", "is no NFC reader")
+
+
 @pytest.mark.parametrize("adapter", ["eth0", "hci", "00:1A:7D:DA:71", "hci0 "])
 def test_an_adapter_is_a_number_or_an_address(load: Load, adapter: str) -> None:
     """What can be no Bluetooth adapter is told before the start."""
