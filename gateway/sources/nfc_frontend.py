@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import nfc
+import serial
 from nfc.clf import transport
 from nfc.clf.device import Device
 
@@ -73,14 +74,34 @@ class Frontend:
         _close(used)
 
 
+class _Port(serial.Serial):
+    """A port whose timeout can be set without setting up the port again, which nfcpy does with each frame."""
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that a read waits at most."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float | None) -> None:
+        self._timeout = seconds
+
+
+class _Transport(transport.TTY):  # type: ignore[misc]  # nfcpy has no types
+    """nfcpy's serial transport, for this process alone."""
+
+    def open(self, port: str, baudrate: int = 115200) -> None:
+        """Open the port, again if need be. Raises OSError, termios.error."""
+        self.close()
+        self.tty = _Port(port, baudrate, timeout=0.05, exclusive=True)
+
+
 def _serial(device: str) -> Any:  # noqa: ANN401 -- nfcpy has no types
     """Open a reader on a serial port, `tty:USB0:pn532` or `tty:/dev/serial/by-id/...:pn532`, for this process alone."""
     port, _, driver = device.removeprefix("tty:").rpartition(":")
-    used = transport.TTY(port if port.startswith("/") else f"/dev/tty{port}")
+    used = _Transport(port if port.startswith("/") else f"/dev/tty{port}")
     try:
-        used.tty.exclusive = True
         opened = importlib.import_module(f"nfc.clf.{driver}").init(used)
-        used.tty.exclusive = True  # the driver has opened the port again, at another speed
     except BaseException:
         _close(used)
         raise
