@@ -1,7 +1,6 @@
 """The capture half: devices and keys, no network."""
 
 import asyncio
-import importlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -47,9 +46,10 @@ from gateway.desk import Desk
 from gateway.keys import device_key, key_ring
 from gateway.log import log
 from gateway.sources.ble import BleSource, UnhealedError
+from gateway.sources.nfc import NfcSource
 from gateway.sources.scanner import ScannerSource
 from gateway.sources.simulated import SimulatedSource
-from gateway.sources.source import Source, SourceStatus
+from gateway.sources.source import Source
 from gateway.store import audit
 from gateway.store.ballast import Ballast
 from gateway.store.central import Central
@@ -177,7 +177,7 @@ async def _capture(settings: Settings) -> None:
             log.warning("no key ring at %s: no subject is named in any event", settings.pseudonym.keys)
         log.info("capture: session %s, %d readers", half.writer.outbox.session, len(settings.readers))
         try:
-            await half.run([driven for each in settings.readers if (driven := source(each, half)) is not None])
+            await half.run([source(each, half) for each in settings.readers])
         except* UnhealedError as errors:
             raise _first(errors) from None
 
@@ -222,8 +222,8 @@ def _prune_once(outbox: Outbox, now_ms: int, keep_ms: int) -> int:
     return audit.prune(outbox.connection, now_ms, keep_ms)
 
 
-def source(settings: ReaderSettings, half: Capture) -> Source | None:
-    """Build the source of a configured reader; None, and a status that says so, if its library does not load."""
+def source(settings: ReaderSettings, half: Capture) -> Source:
+    """Build the source of a configured reader."""
     match settings.kind:
         case "scanner":
             return ScannerSource(
@@ -241,19 +241,7 @@ def source(settings: ReaderSettings, half: Capture) -> Source | None:
                 dropped=half.dropped,
             )
         case "nfc":
-            return _nfc(settings, half)
-
-
-def _nfc(settings: ReaderSettings, half: Capture) -> Source | None:
-    """Build an NFC reader's source. nfcpy loads libusb when it is imported, which only such gateways need."""
-    try:
-        nfc = importlib.import_module("gateway.sources.nfc")
-    except (ImportError, OSError):
-        reason = "nfcpy cannot be loaded: install libusb (apt install libusb-1.0-0) and start again"
-        half.show(SourceStatus(settings.name, up=False, reason=reason))
-        return None
-    driven: Source = nfc.NfcSource(settings.name, settings.device, status=half.show, dropped=half.dropped)
-    return driven
+            return NfcSource(settings.name, settings.device, status=half.show, dropped=half.dropped)
 
 
 async def ask_desk(settings: Settings, request: Mapping[str, Any], tell: Tell) -> Answer:

@@ -101,10 +101,16 @@ class NfcSource(Source):
 
 def _end(loop: asyncio.AbstractEventLoop, ended: "asyncio.Future[None]", lost: DeviceLostError | None) -> None:
     """Say from the thread that it has ended."""
-    if lost is None:
-        loop.call_soon_threadsafe(ended.set_result, None)
-    else:
-        loop.call_soon_threadsafe(ended.set_exception, lost)
+
+    def say() -> None:
+        if ended.done():  # cancelled a second time: nobody waits any more
+            return
+        if lost is None:
+            ended.set_result(None)
+        else:
+            ended.set_exception(lost)
+
+    loop.call_soon_threadsafe(say)
 
 
 @dataclass(frozen=True, slots=True)

@@ -409,3 +409,15 @@ def test_reasons_show_no_text_of_an_error() -> None:
     """A reason has the device and our words; the text of an error, which could hold what was read, is left out."""
     assert reason("usb", RuntimeError(UID.hex())) == "usb cannot be used: RuntimeError"
     assert reason("usb", OSError(5, UID.hex())) == "usb does not answer: unplugged, or hung"
+
+
+async def test_a_usb_reader_that_is_missing_is_a_reason(watch: Watch) -> None:
+    """Without such a reader, or without libusb, the status says which of the two it is."""
+    async with source("usb:ffff:ffff", watch):
+        await watch.until_down()
+    assert "libusb is missing" in watch.reason or "is not there" in watch.reason
+
+
+def test_a_missing_libusb_is_named() -> None:
+    """libusb1 raises the same for its library as a port does that is not there."""
+    assert "apt install libusb-1.0-0" in reason("usb", FileNotFoundError(2, "cannot find a suitable libusb-1.0"))

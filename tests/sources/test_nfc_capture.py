@@ -1,11 +1,9 @@
 """NFC readers in the capture half: from a tag on the reader to an event on the disk, and the light after it."""
 
 import asyncio
-import importlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from types import ModuleType
 
 import nfc.clf.udp
 import pytest
@@ -69,17 +67,3 @@ async def test_a_tag_that_cannot_be_read_is_counted(field: NfcField, tmp_path: P
         field.place(TypeATag(bytes.fromhex("deadbeef"), sak=0x08))
         await until(lambda: shop.capture.counts["dropped:unreadable"] == 1)
     assert (shop.tallies()["sightings"], shop.events()) == (1, [])
-
-
-async def test_without_libusb_the_others_work(field: NfcField, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that lacks nfcpy's library has the reader down, with what to install, and starts all the same."""
-
-    def lacking(name: str) -> ModuleType:
-        raise OSError(name)
-
-    shop = Shop(tmp_path)
-    async with shop.open() as half:
-        monkeypatch.setattr(importlib, "import_module", lacking)
-        settings = ReaderSettings(name="nfc", kind="nfc", device=field.device, touchpoint="counter")
-        assert source(settings, half) is None
-        assert "apt install libusb-1.0-0" in (half.readers["nfc"].reason or "")
