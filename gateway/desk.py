@@ -13,12 +13,17 @@ from gateway.config import Settings
 from gateway.consenting import Consenting
 from gateway.control import Answer, Handler, RequestError, Tell
 from gateway.core.jws import Issuers
-from gateway.core.registry import Registry, Touchpoint
+from gateway.core.registry import BearerRule, Registry, Touchpoint
 from gateway.customers import Customers
 from gateway.erasing import Erasing
 from gateway.store import audit, touchpoints
 from gateway.store.outbox import Outbox
 from gateway.store.registry_csv import RegistryErrors, parse
+
+
+def bearer_rules(settings: Settings) -> list[BearerRule]:
+    """Return the configuration's rules for customers' tokens."""
+    return [BearerRule(bearer.kind, bearer.prefix) for bearer in settings.bearers]
 
 
 @dataclass(slots=True)
@@ -52,13 +57,14 @@ class Desk:
             "counts": dict(self.capture.counts),
             "clock": str(self.capture.clock.now().quality),
             "key": self.capture.path.subjects.epoch(self.capture.clock.now()) is not None,
+            "health": self.capture.condition(),  # said here too, for a disk that takes no word of it
         }
 
     async def registry_import(self, request: Mapping[str, Any], tell: Tell) -> Answer:
         """Replace the registry by a CSV text: all of it, or nothing if any line is wrong."""
         del tell
         try:
-            wanted = parse(str(request["csv"]))
+            wanted = parse(str(request["csv"]), bearer_rules(self.settings))
         except RegistryErrors as errors:
             raise RequestError(str(errors)) from None
         at_ms, who = self.capture.clock.now().wall_ms, str(request.get("who") or audit.GATEWAY)

@@ -340,7 +340,7 @@ async def test_what_the_uplink_refused_becomes_a_gap(shop: Shop) -> None:
         shop.uplink_says(0, 0, 2)
         shop.capture.bell.set()
         await until(lambda: EventType.GAP in kinds(shop))
-        await until(lambda: len(shop.rings) == rings + 1)
+        await until(lambda: len(shop.rings) > rings)
     assert kinds(shop) == [EventType.RESPONSE, EventType.GAP]
     assert shop.verified().numbers["withdrawn"] == 1
 

@@ -253,6 +253,8 @@ async def test_a_registry_with_errors_changes_nothing(open_desk: Desk) -> None:
     await act(open_desk, "registry-import", csv=f"{HEADER}\na,display,A,,,,,,,,,text:a\n")
     with pytest.raises(RequestError, match=r"line 2.*\n.*line 3"):
         await act(open_desk, "registry-import", csv=f"{HEADER}\nb,nonsense,B,,,,,,,,,\nc,display,,,,1,,,,,,\n")
+    with pytest.raises(RequestError, match=r"line 2.*customer's token"):
+        await act(open_desk, "registry-import", csv=f"{HEADER}\nc,display,C,,,,,,,,,{TOKEN}\n")
     assert set(open_desk.capture.path.registry.touchpoints) == {"a"}
 
 
@@ -265,6 +267,7 @@ async def test_the_status_says_how_it_fares(open_desk: Desk) -> None:
         "counts": {"sightings": 1, "dropped:overlong": 1},
         "clock": "synced",
         "key": True,
+        "health": open_desk.capture.condition(),
     }
     with closing(Backlog(open_desk.settings.gateway.state)) as backlog:
         assert backlog.tallies() == {"sightings": 1, "dropped:overlong": 1}

@@ -45,7 +45,7 @@ def import_(
 
 def _look_through(file: Path, text: str, settings: "Settings") -> None:
     """End with everything that is wrong in the file, if anything is."""
-    from gateway.daemon.capture import bearer_rules
+    from gateway.desk import bearer_rules
     from gateway.store.registry_csv import RegistryErrors, parse
 
     try:

@@ -32,7 +32,7 @@ from gateway.core.jws import Signer
 from gateway.core.path import Path
 from gateway.core.presence import PresenceSettings
 from gateway.core.pseudonym import KeyRing, forget_keys
-from gateway.core.registry import BearerRule, Registry, Touchpoint, build
+from gateway.core.registry import Registry, Touchpoint, build
 from gateway.core.sighting import ClockQuality
 from gateway.core.subject import Subjects
 from gateway.core.visit import Debounce, Visits
@@ -42,7 +42,7 @@ from gateway.daemon.opening import open_outbox
 from gateway.daemon.ring import RingFile
 from gateway.daemon.trust import issuers, own_kid
 from gateway.daemon.trust import ledger as ledger_of
-from gateway.desk import Desk
+from gateway.desk import Desk, bearer_rules
 from gateway.keys import device_key, key_ring
 from gateway.log import log
 from gateway.sources.ble import BleSource, UnhealedError
@@ -74,11 +74,6 @@ HELD_SECONDS = 2.0
 def registry(settings: Settings, touchpoints: Sequence[Touchpoint], number: int) -> Registry:
     """Build the registry: the touchpoints, and the configuration's rules for customers' tokens."""
     return build(number, touchpoints, bearer_rules(settings))
-
-
-def bearer_rules(settings: Settings) -> list[BearerRule]:
-    """Return the configuration's rules for customers' tokens."""
-    return [BearerRule(bearer.kind, bearer.prefix) for bearer in settings.bearers]
 
 
 def reader(settings: ReaderSettings) -> Reader:
@@ -281,12 +276,7 @@ def handlers(half: Capture, settings: Settings) -> Mapping[str, Handler]:
         del tell
         return {"epochs": await half.look_at_keys(who=request["who"])}
 
-    async def status(request: Mapping[str, Any], tell: Tell) -> Answer:
-        answer = await asked["status"](request, tell)
-        return {**answer, "health": half.condition()}  # said here too, for a disk that takes no word of it
-
-    asked = desk(half, settings).handlers()
-    return {**asked, "status": status, "keys-reload": keys_reload}
+    return {**desk(half, settings).handlers(), "keys-reload": keys_reload}
 
 
 def desk(half: Capture, settings: Settings) -> Desk:

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-import nfc
 import serial
-from nfc.clf import transport
-from nfc.clf.device import Device
+
+from gateway.sources.nfc_library import Device, nfc, transport
 
 TECHNOLOGY: Final = "106A"
 """Type A at 106 kbps: NFC Forum Type 2 and Type 4A, and nearly every tag that is sold."""

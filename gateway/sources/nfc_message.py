@@ -6,7 +6,7 @@ its UID alone, and could be taken for a customer's token.
 
 from typing import Any, Final
 
-import nfc.tag.tt2
+from gateway.sources.nfc_library import nfc
 
 MIFARE_CLASSIC: Final = 0x08
 ISO_DEP: Final = 0x20

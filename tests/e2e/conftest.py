@@ -117,7 +117,7 @@ class Store:
             readers = asyncio.run(ask(self.state, {"ask": "status"}))["readers"]
         except (NobodyListensError, RequestError):
             return False
-        return bool(readers and readers["counter-scanner"]["up"])
+        return bool(readers.get("counter-scanner", {}).get("up"))
 
     def stop(self) -> None:
         """Stop all that runs."""

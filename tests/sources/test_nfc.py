@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +26,13 @@ from tests.sources.watch import Watch, take
 
 pytestmark = pytest.mark.usefixtures("nothing_left", "no_thread_left")
 
+WITHOUT_PROGRAMS = """
+import sys
+started = []
+sys.addaudithook(lambda event, _: started.append(event) if event in {"subprocess.Popen", "os.posix_spawn"} else None)
+import gateway.daemon.capture
+assert "nfc.clf" in sys.modules and not started, started
+"""
 UID = bytes.fromhex("04a1b2c3d4e5f6")
 OTHER = bytes.fromhex("04112233445566")
 CONTENT = b"\x04id.acme.example/01/09506000134352?s=1%2B2&q=ab"
@@ -421,3 +430,11 @@ async def test_a_usb_reader_that_is_missing_is_a_reason(watch: Watch) -> None:
 def test_a_missing_libusb_is_named() -> None:
     """libusb1 raises the same for its library as a port does that is not there."""
     assert "apt install libusb-1.0-0" in reason("usb", FileNotFoundError(2, "cannot find a suitable libusb-1.0"))
+
+
+def test_importing_nfcpy_starts_no_other_program() -> None:
+    """nfcpy alone would ask gcc for an OpenSSL, and leave files in /tmp for a moment."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PROGRAMS], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
