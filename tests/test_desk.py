@@ -254,7 +254,7 @@ async def test_a_registry_with_errors_changes_nothing(open_desk: Desk) -> None:
     with pytest.raises(RequestError, match=r"line 2.*\n.*line 3"):
         await act(open_desk, "registry-import", csv=f"{HEADER}\nb,nonsense,B,,,,,,,,,\nc,display,,,,1,,,,,,\n")
     with pytest.raises(RequestError, match=r"line 2.*customer's token"):
-        await act(open_desk, "registry-import", csv=f"{HEADER}\nc,display,C,,,,,,,,,{TOKEN}\n")
+        await act(open_desk, "registry-import", csv=f"{HEADER}\nc,display,C,,,,,,,,,link:{TOKEN}\n")
     assert set(open_desk.capture.path.registry.touchpoints) == {"a"}
 
 
