@@ -20,6 +20,7 @@ async def nothing_left() -> AsyncIterator[None]:
     """Fail a test that leaves a descriptor or a task behind, or an error that nobody sees."""
     unseen: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+    gc.collect()  # what tests before this one have left is not this one's
     before, tasks = descriptors(), asyncio.all_tasks()
     yield
     await asyncio.sleep(0)
