@@ -119,7 +119,7 @@ class Uplink:
         """Forward once the consent set is complete; if that takes long, what names no customer need not wait."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CONSENT_SECONDS):
-                while not self.downlink.complete:  # noqa: ASYNC110  # it is a look at what the listener has written
+                while not self.downlink.consents.complete:  # noqa: ASYNC110  # it is a look at what the listener has written
                     await asyncio.sleep(LOOK_SECONDS)
         await self.forwarder.run(connection)
 
@@ -133,15 +133,15 @@ class Uplink:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LISTEN_SECONDS):
                         self.downlink.hear([await connection.receive()])
-            if self.downlink.report_now:
-                self.downlink.report_now = False
+            if self.downlink.orders.report_now:
+                self.downlink.orders.report_now = False
                 self.forwarder.resumed.set()
             await asyncio.sleep(0)
 
     async def _fetch_again(self, connection: Connection) -> None:
         """Subscribe to the consents once more when they must be fetched, and the clock can judge them."""
         while True:
-            if self.downlink.fetch and self.now().quality is not ClockQuality.UNSYNCED:
+            if self.downlink.consents.fetch and self.now().quality is not ClockQuality.UNSYNCED:
                 self.downlink.connected()
                 await self._try_to_subscribe(connection, self.topics.consent_filter)
                 await self._try_to_subscribe(connection, self.topics.consent_state)

@@ -14,8 +14,10 @@ from gateway.core.sighting import ClockQuality
 from gateway.log import log
 from gateway.store import said
 from gateway.store.progress import components
-from gateway.uplink.downlink import FETCH_SECONDS, SAY_SECONDS, SETTLE_SECONDS, UNLIKE_SECONDS, Downlink
+from gateway.uplink.consents import FETCH_SECONDS, SETTLE_SECONDS, UNLIKE_SECONDS
+from gateway.uplink.downlink import Downlink
 from gateway.uplink.mqtt import Message
+from gateway.uplink.refusals import SAY_SECONDS
 from tests.simulators.broker import FakeBroker
 from tests.simulators.centre import Centre, text
 from tests.simulators.centre_keys import CENTRE, STRANGER
@@ -56,7 +58,7 @@ def stored(bench: Bench) -> dict[str, tuple[int, str]]:
 
 def complete(downlink: Downlink) -> bool:
     """Ask again whether the set is complete."""
-    return downlink.complete
+    return downlink.consents.complete
 
 
 def commands(bench: Bench) -> list[tuple[str, str | None, str | None]]:
@@ -69,11 +71,11 @@ def test_the_set_counts_once_it_comes_to_what_the_centre_says(
 ) -> None:
     """Records alone confirm nothing, nor does the state while one is missing; `health` says how it stands."""
     downlink.connected()
-    assert not downlink.complete
+    assert not downlink.consents.complete
     first, second = (centre.grant(name, ANNA, at_ms=now_ms) for name in ("r1", "r2"))
     downlink.take([first])
     downlink.take([centre.state(now_ms)])
-    assert not downlink.complete
+    assert not downlink.consents.complete
     assert (
         components(bench.database)["consent"].reason
         == "the consent set is not complete: 1 of 2 records; no customer is named"
@@ -95,10 +97,10 @@ def test_what_is_no_longer_in_the_set_is_dropped(downlink: Downlink, bench: Benc
     assert set(stored(bench)) == {"r1", "r2"}
     centre.drop("r1")
     downlink.take([centre.state(now_ms + 1)])
-    assert downlink.complete, "what belongs to it may be on its way"
+    assert downlink.consents.complete, "what belongs to it may be on its way"
     bench.clock.advance(UNLIKE_SECONDS)
     downlink.take([])
-    assert downlink.fetch
+    assert downlink.consents.fetch
     assert not complete(downlink)
     downlink.connected()
     bench.clock.advance(SETTLE_SECONDS)
@@ -117,8 +119,8 @@ def test_a_change_counts_at_once(downlink: Downlink, bench: Bench, centre: Centr
     assert stored(bench) == {"r1": (2, "withdrawn")}
     assert len(bench.rings) > rings
     downlink.take([centre.state(now_ms + 5)])
-    assert downlink.complete
-    assert not downlink.fetch
+    assert downlink.consents.complete
+    assert not downlink.consents.fetch
 
 
 def test_after_a_connect_nothing_is_written_again(
@@ -130,7 +132,7 @@ def test_after_a_connect_nothing_is_written_again(
     before = bench.database.execute("SELECT * FROM consent").fetchall()
     changes = bench.database.total_changes
     downlink.connected()
-    standing = downlink.consents.in_force()
+    standing = downlink.consents.known.in_force()
     assert standing is not None
     assert standing.confirmed
     downlink.take([centre.message(centre.records["r1"])])
@@ -166,7 +168,7 @@ def test_the_centre_may_change_its_key(bench: Bench, centre: Centre, now_ms: int
     after = made_downlink(bench, STRANGER.believed(*Use))
     after.connected()
     after.take(list(heir.retained(now_ms)))
-    assert after.complete
+    assert after.consents.complete
     (record,) = bench.database.execute("SELECT record FROM consent").fetchone()
     assert STRANGER.believed(Use.CONSENT).verify(record, Use.CONSENT)
     assert refusals(bench) == {}
@@ -181,10 +183,10 @@ def test_a_set_that_does_not_become_whole_is_fetched_again(
     downlink.take([centre.state(now_ms)])
     bench.clock.advance(UNLIKE_SECONDS)
     downlink.take([])
-    assert not downlink.fetch, "it is being fetched"
+    assert not downlink.consents.fetch, "it is being fetched"
     bench.clock.advance(FETCH_SECONDS)
     downlink.take([])
-    assert downlink.fetch
+    assert downlink.consents.fetch
 
 
 def test_where_no_centre_has_a_say_any_more_nothing_is_wrong(
@@ -262,8 +264,8 @@ def test_a_state_must_be_the_newest(downlink: Downlink, bench: Bench, centre: Ce
     downlink.take(list(centre.retained(now_ms)))
     future = centre.state(now_ms + FIVE_MINUTES_MS + 1)
     downlink.take([old, centre.state(now_ms, site="gva-1"), future, Centre(TOPICS, STRANGER).state(now_ms)])
-    assert downlink.complete
-    standing = downlink.consents.in_force()
+    assert downlink.consents.complete
+    standing = downlink.consents.known.in_force()
     assert standing is not None
     assert standing.at_ms == now_ms
     assert sum(refusals(bench).values()) == 4
@@ -283,17 +285,17 @@ def test_without_a_synced_clock_nothing_dated_is_judged(
     }[kind]
     downlink.take([message])
     assert stored(bench) == {}
-    assert downlink.consents.in_force() is None
-    assert not downlink.report_now
+    assert downlink.consents.known.in_force() is None
+    assert not downlink.orders.report_now
     assert sum(refusals(bench).values()) == 1
-    assert downlink.fetch == (kind in {"consent", "state"})
+    assert downlink.consents.fetch == (kind in {"consent", "state"})
 
 
 def test_only_what_somebody_may_sign_is_subscribed_to(bench: Bench) -> None:
     """Without a centre that signs consents the store's own word is all there is, and complete."""
     nobody = made_downlink(bench, Issuers())
     assert nobody.subscriptions() == [TOPICS.registry_filter]
-    assert nobody.complete
+    assert nobody.consents.complete
     everybody = made_downlink(bench, CENTRE.believed(*Use))
     assert everybody.subscriptions()[0] == TOPICS.consent_filter
     assert TOPICS.command in everybody.subscriptions()
@@ -347,7 +349,7 @@ def test_a_cue_is_kept_until_it_ends(downlink: Downlink, bench: Bench, now_ms: i
 def test_commands_of_this_half_are_done_here(downlink: Downlink, bench: Bench, centre: Centre, now_ms: int) -> None:
     """Each is answered, and its counter is on the disk."""
     downlink.take([centre.command("report", now_ms), centre.command("sync-consent", now_ms)])
-    assert (downlink.report_now, downlink.fetch) == (True, True)
+    assert (downlink.orders.report_now, downlink.consents.fetch) == (True, True)
     downlink.take([centre.command("set-log-level", now_ms, level="debug")])
     assert log.level == logging.DEBUG
     assert commands(bench) == [(name, "done", None) for name in ("report", "sync-consent", "set-log-level")]

@@ -14,7 +14,7 @@ from gateway.core.event import State
 from gateway.core.jws import Use
 from gateway.core.order import RestartAskedError
 from gateway.core.sighting import ClockQuality
-from gateway.uplink import connect, downlink, mqtt
+from gateway.uplink import connect, consents, mqtt
 from gateway.uplink.connect import Uplink
 from gateway.uplink.downlink import Downlink
 from gateway.uplink.mqtt import INBOX, LONGEST, Broker, Message
@@ -50,8 +50,8 @@ def now_ms(clock: Clock) -> int:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what happens now and then happen at once."""
     monkeypatch.setattr(connect, "LISTEN_SECONDS", 0.02)
-    monkeypatch.setattr(downlink, "SETTLE_SECONDS", 0.0)
-    monkeypatch.setattr(downlink, "UNLIKE_SECONDS", 0.0)
+    monkeypatch.setattr(consents, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(consents, "UNLIKE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -105,13 +105,13 @@ async def test_a_large_set_comes_with_the_connection(
     await asyncio.to_thread(say, mosquitto.port, *centre.retained(now_ms))
     bench.capture.append(3)
     async with running(bench, mosquitto.port) as (taking, _):
-        await until(lambda: taking.complete, 60)
+        await until(lambda: taking.consents.complete, 60)
         await until(lambda: bench.recorded() == (3, 3), 30)
         assert bench.database.execute("SELECT count(*) FROM consent").fetchone() == (MANY,)
         await asyncio.to_thread(say, mosquitto.port, *(Message(m.topic, b"", retain=True) for m in forgotten(centre)))
         await asyncio.to_thread(say, mosquitto.port, centre.state(now_ms + 1))
         await until(lambda: bench.database.execute("SELECT count(*) FROM consent").fetchone() == (MANY - 5,), 60)
-        await until(lambda: taking.complete, 30)
+        await until(lambda: taking.consents.complete, 30)
 
 
 def forgotten(centre: Centre) -> list[Message]:
@@ -127,7 +127,7 @@ async def test_during_a_flood_events_go_on(bench: Bench, fake: FakeBroker, centr
     async with running(bench, fake.port) as (taking, _):
         await until(lambda: states(fake))
         fake.send(TOPICS.consent_state, centre.state(now_ms).payload)
-        await until(lambda: taking.complete)
+        await until(lambda: taking.consents.complete)
         forged = centre.grant("r1", HANDLE, at_ms=now_ms).payload[:-8] + b"AAAAAAAA"
         topic = f"{TOPICS.consent_filter[:-1]}r1"
 
@@ -166,13 +166,13 @@ async def test_events_wait_for_the_consent_set_but_not_for_ever(
             await until(lambda: sequences_of(fake), 0.2)
         fake.send(TOPICS.consent_state, centre.state(now_ms).payload)
         await until(lambda: sequences_of(fake) == [1])
-        assert taking.complete
+        assert taking.consents.complete
     monkeypatch.setattr(connect, "CONSENT_SECONDS", 0.05)
     bench.database.execute("UPDATE consent_set SET confirmed = 0, count = 7")
     bench.capture.append(1)
     async with running(bench, fake.port) as (taking, _):
         await until(lambda: sequences_of(fake)[-1] == 2)
-        assert not taking.complete
+        assert not taking.consents.complete
 
 
 def sequences_of(fake: FakeBroker) -> list[int]:
@@ -201,11 +201,11 @@ async def test_once_the_clock_is_synced_the_set_is_fetched_again(
     async with running(bench, fake.port) as (taking, _):
         await until(lambda: states(fake))
         fake.send(TOPICS.consent_state, centre.state(now_ms).payload)
-        await until(lambda: taking.fetch)
+        await until(lambda: taking.consents.fetch)
         bench.clock.lose_sync(ClockQuality.SYNCED)
         await until(lambda: fake.subscribed.count(TOPICS.consent_filter) == 2)
         fake.send(TOPICS.consent_state, centre.state(now_ms).payload)
-        await until(lambda: taking.complete)
+        await until(lambda: taking.consents.complete)
     assert fake.connections == 1
 
 
