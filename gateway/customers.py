@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from gateway.capture import Capture
+from gateway.centre.places import APPLIED
 from gateway.config import Settings
 from gateway.control import RequestError, Tell
 from gateway.core import draft, pseudonym
@@ -30,8 +31,6 @@ from gateway.store.customer import Customer, File, Outgoing, customer, ended, fo
 from gateway.store.database import StoreError
 from gateway.store.outbox import Outbox
 
-APPLIED = "consent-applied"
-"""The mark that holds the revision of the centre's set which is in force here (`gateway.centre`)."""
 WITHDRAWING = "withdrawing "
 """Marks that begin so hold the handles of customers whose withdrawal is recorded and not carried through yet."""
 

@@ -360,7 +360,7 @@ async def test_a_set_that_is_never_whole_does_not_keep_the_report(
         await here.append(A)
         await here.follow()
         assert here.applied() == []
-        monkeypatch.setattr("gateway.centre.CONFIRM_SECONDS", 0.0)
+        monkeypatch.setattr("gateway.centre.withdrawals.CONFIRM_SECONDS", 0.0)
         await here.follow()
         assert here.applied() == [(0, [(1, 1)])]
 
@@ -619,7 +619,7 @@ async def test_what_the_uplink_half_did_is_told_too(
     async with scene(tmp_path, uplink) as here:
         await here.follow()
         assert here.results() == [("a", "report", "done", None), ("b", "replay", "refused", "expired")]
-        monkeypatch.setattr("gateway.centre.ANSWER_SECONDS", 0.0)
+        monkeypatch.setattr("gateway.centre.commands.ANSWER_SECONDS", 0.0)
         await here.follow()
         assert here.results()[2:] == [
             ("c", "replay", "failed", "the uplink half did not finish it"),
