@@ -189,6 +189,8 @@ class ConsentRecord(Wire):
     withdrawn_at: Instant | None = None
     """Exactly when `state` is `withdrawn`."""
     revision: Count
+    """Counts the states of this record and nothing else. It stands in events: a number of a customer's own would join
+    that customer's events across purposes and epochs."""
     issuer_kid: Label
     tenant: Name
     site: Name
