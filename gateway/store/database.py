@@ -270,12 +270,28 @@ def as_sqlite_says(error: BaseException) -> BaseException:
     return damaged
 
 
+def write_over(connection: sqlite3.Connection) -> None:
+    """Write over what a commit that failed has left in the write-ahead log, without changing anything.
+
+    SQLite writes a commit whole before the sync that fails. What nobody took for durable would count after a crash, as
+    long as no other commit takes its place in the log (SQLite, file format 4.4); that one may fail at its sync as well.
+    """
+    with contextlib.suppress(sqlite3.Error):
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {version:d}")
+
+
 def is_full(error: BaseException) -> bool:
     """Tell whether an error of SQLite means that the disk, or what the file may use of it, is full.
 
     SQLITE_FULL, or SQLITE_IOERR_SHMSIZE: there is no room for the index of the write-ahead log.
     """
     return _code(error) == sqlite3.SQLITE_FULL or _extended(error) == sqlite3.SQLITE_IOERR_SHMSIZE
+
+
+def is_unwritten(error: BaseException) -> bool:
+    """Tell whether an error of SQLite means that the disk did not do what it was asked (SQLITE_IOERR)."""
+    return _code(error) == sqlite3.SQLITE_IOERR
 
 
 def _code(error: BaseException) -> int | None:

@@ -21,7 +21,9 @@ from gateway.store.database import (
     forget_deleted,
     is_corrupt,
     is_full,
+    is_unwritten,
     log_is_used_again,
+    write_over,
 )
 from gateway.store.outbox import Outbox
 
@@ -134,6 +136,8 @@ class Writer:
                 self._write(outbox, [job])
         elif error is not None:
             jobs[0].error = self._insist(outbox, jobs, error)
+            if is_unwritten(error):
+                write_over(outbox.connection)
             if is_corrupt(error):
                 self._damaged()
 
