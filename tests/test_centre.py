@@ -28,7 +28,7 @@ from gateway.log import log
 from gateway.store import audit, ledger
 from gateway.store.backlog import Backlog
 from gateway.store.central import Central
-from gateway.store.database import open_writer
+from gateway.store.database import open_writer, snapshot
 from gateway.store.ledger import open_ledger
 from gateway.store.outbox import Outbox
 from gateway.store.progress import Followed, Progress, record
@@ -175,7 +175,7 @@ class Scene:
 
     def audit(self) -> list[tuple[str, str, dict[str, Any]]]:
         """Return who did what."""
-        with closing(sqlite3.connect(self.shop.directory / CAPTURE.file)) as store:
+        with closing(sqlite3.connect(self.shop.directory / CAPTURE.file)) as store, snapshot(store):
             assert list(audit.problems(store)) == []
             return [(each.who, each.what, json.loads(each.detail)) for each in audit.entries(store)]
 

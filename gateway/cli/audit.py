@@ -74,15 +74,14 @@ def verify(
 @contextmanager
 def _store(config: Path | None) -> "Iterator[sqlite3.Connection]":
     """Open the store for reading, at one instant. Fails if there is none yet."""
-    from gateway.store.database import open_reader
+    from gateway.store.database import open_reader, snapshot
     from gateway.store.schema import CAPTURE
 
     state = settings_from(config).gateway.state
     store = open_reader(state, CAPTURE)
     if store is None:
         fail(f"{state}: there is no {CAPTURE.file} of this version yet; start the gateway: touchpoint run")
-    with closing(store):
-        store.execute("BEGIN")
+    with closing(store), snapshot(store):
         yield store
 
 

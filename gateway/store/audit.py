@@ -103,7 +103,8 @@ def prune(connection: sqlite3.Connection, now_ms: int, keep_ms: int) -> int:
 def problems(connection: sqlite3.Connection, seen: str | None = None) -> Iterator[str]:
     """Say what is wrong with the chain: nothing, if it is as it was written. Raises sqlite3.Error.
 
-    `seen` is a head that was seen earlier (`{number}:{hash}`): its entry must still be there, unless it was too old.
+    Ask within a `snapshot`: old entries may go meanwhile. `seen` is a head that was seen earlier (`{number}:{hash}`):
+    its entry must still be there, unless it was too old.
     """
     began, before = start(connection)
     number, pruned, hashes = began, 0, {began: before}

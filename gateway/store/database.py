@@ -169,6 +169,17 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """One read transaction: whatever others commit meanwhile, it all belongs together."""
+    connection.execute("BEGIN")
+    try:
+        yield connection
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
 def visible(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """One write transaction that other processes see at once, and a power cut may take back: it syncs nothing.
 

@@ -142,9 +142,10 @@ class Trial:
     def strike(self, fault: Callable[[], object]) -> None:
         """Count what is at stake, look away, and do it."""
         self._look()
-        if self.plan.aimed:
-            self.wait(self._at_stake, "an accepted event to be at stake")
         waiting = self._at_stake()
+        while self.plan.aimed and not waiting:
+            self._turn()
+            waiting = self._at_stake()
         self.exposure.faults += 1
         self.exposure.hits += waiting > 0
         self.exposure.exposed += waiting

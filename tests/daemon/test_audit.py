@@ -9,12 +9,13 @@ import pytest
 
 from gateway.daemon.capture import DAY_MS, audited
 from gateway.store import audit
+from gateway.store.database import snapshot
 from gateway.store.schema import CAPTURE
 from tests.shop import Shop, until
 
 
 def deeds(directory: Path) -> list[str]:
-    with closing(sqlite3.connect(directory / CAPTURE.file)) as store:
+    with closing(sqlite3.connect(directory / CAPTURE.file)) as store, snapshot(store):
         assert list(audit.problems(store)) == []
         return [entry.what for entry in audit.entries(store)]
 
