@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from gateway.capture import Capture
-from gateway.centre.places import APPLIED
 from gateway.config import Settings
 from gateway.control import RequestError, Tell
 from gateway.core import draft, pseudonym
@@ -199,7 +198,7 @@ async def _carry_through(capture: Capture, handles: Collection[str], mark: str, 
     def job(outbox: Outbox) -> None:
         marks.remove(outbox.connection, mark)
         if told or possibly_sent:
-            revision = marks.number(outbox.connection, APPLIED)
+            revision = marks.number(outbox.connection, marks.APPLIED)
             outbox.append(draft.consent_applied(revision, possibly_sent, now))
 
     await capture.writer.commit(job)

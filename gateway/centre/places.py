@@ -8,7 +8,7 @@ from gateway.store import marks
 from gateway.store.outbox import Outbox
 
 FILE, CONSENT, REMOVED = "central-file", "consent-position", "consent-removed"
-APPLIED, SENT = "consent-applied", "consent-possibly-sent"
+SENT = "consent-possibly-sent"
 REGISTRY, COMMANDS = "touchpoint-position", "command-position"
 COUNTER, EPOCH = "command-counter", "epoch"
 """Names of marks (`store.marks`)."""
@@ -32,7 +32,7 @@ class Places:
                 for name in names:
                     marks.write(outbox.connection, name, 0)
                 marks.write(outbox.connection, FILE, file)
-            return {name: marks.number(outbox.connection, name) for name in (*names, APPLIED)}
+            return {name: marks.number(outbox.connection, name) for name in (*names, marks.APPLIED)}
 
         self.at = await self.capture.writer.commit(job)
 

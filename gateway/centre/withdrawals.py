@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.capture import Capture
-from gateway.centre.places import APPLIED, BREATH, CONSENT, REMOVED, SENT, Places
+from gateway.centre.places import BREATH, CONSENT, REMOVED, SENT, Places
 from gateway.core import draft
 from gateway.core.consent import VALID, Consent, ConsentState, Denied, decide, newest
 from gateway.core.downlink import ConsentRecord
@@ -165,24 +165,24 @@ class Withdrawals:
 
     async def report(self, standing: Standing) -> None:
         """Say which revision is in force, and what of withdrawn subjects may have been sent: once all is applied."""
-        new = standing.revision is not None and standing.revision > self.places.at[APPLIED]
+        new = standing.revision is not None and standing.revision > self.places.at[marks.APPLIED]
         if not (new or self._withdrawn or self._rows):
             return
         if standing.revision is None and not self._waited():
             return
         self._held_since = None
-        revision, now = standing.revision or self.places.at[APPLIED], self.capture.clock.now()
+        revision, now = standing.revision or self.places.at[marks.APPLIED], self.capture.clock.now()
         detail = {"revision": revision, "withdrawn": self._withdrawn, "rows": self._rows}
 
         def job(outbox: Outbox) -> None:
             outbox.append(draft.consent_applied(revision, _sent(outbox), now))
             marks.remove(outbox.connection, SENT)
-            marks.write(outbox.connection, APPLIED, revision)
+            marks.write(outbox.connection, marks.APPLIED, revision)
             marks.write(outbox.connection, CONSENT, self.places.at[CONSENT])
             audit.append(outbox.connection, now.wall_ms, audit.GATEWAY, "consent-applied", detail)
 
         await self.capture.writer.commit(job)
-        self._withdrawn, self._rows, self.places.at[APPLIED] = 0, 0, revision
+        self._withdrawn, self._rows, self.places.at[marks.APPLIED] = 0, 0, revision
         self.capture.ring()
 
     def _waited(self) -> bool:

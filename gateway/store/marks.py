@@ -1,6 +1,10 @@
 """How far something was carried, by name, in either file: a few short texts that must survive a restart."""
 
 import sqlite3
+from typing import Final
+
+APPLIED: Final = "consent-applied"
+"""The mark that holds the revision of the centre's consent set that is in force here."""
 
 
 def read(connection: sqlite3.Connection, name: str) -> str | None:
