@@ -1,0 +1,105 @@
+"""The brand's own links, in tags and printed codes: made, signed, and checked when they are read in the store.
+
+Two forms, of which a touchpoint has one (GS1 Digital Link Standard, URI Syntax 1.2, where it stands for a product):
+
+    https://{domain}/01/{GTIN-14}[/21/{serial}]?t={touchpoint}
+    https://{domain}/t/{touchpoint}[/{answer}]
+
+A signature goes behind: `k={key id}&s={signature}`, an HMAC-SHA-256 of everything before it from the domain on, cut to
+80 bits (RFC 2104, section 5), in base64url. It stops people from making codes of their own, not from copying one.
+Extension parameters of a Digital Link must not be all digits (section 4.10 there); these are letters.
+"""
+
+import hashlib
+import hmac
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import quote
+
+from gateway.core.decode import gs1
+from gateway.core.registry import Touchpoint
+
+SCHEME = "https://"
+SIGNATURE_OCTETS = 10
+_SIGNED = re.compile(r"(?P<bare>https://.+)[?&]k=(?P<kid>[A-Za-z0-9_-]{1,16})&s=(?P<signature>[A-Za-z0-9_-]{14})")
+_TOUCHPOINT = re.compile(r"/t/(?P<short>[^/?]+)(?:/(?P<answer>[^/?]+))?|/01/[0-9]{14}(?:/[^?]*)?\?t=(?P<product>[^&]+)")
+
+
+class Standing(StrEnum):
+    """What a link's signature says."""
+
+    SIGNED = "signed"
+    UNSIGNED = "unsigned"
+    FORGED = "forged"
+    UNKNOWN_KEY = "unknown-key"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkKeys:
+    """The keys that sign a brand's links, by key id; new links are signed with `active`."""
+
+    secrets: Mapping[str, bytes] = field(repr=False)
+    active: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrandLink:
+    """A link of the brand, taken apart."""
+
+    bare: str
+    """Without its signature: what the registry knows it by."""
+    standing: Standing
+    kid: str | None = None
+    touchpoint: str | None = None
+    """The touchpoint that it names; None if it is of another form."""
+    answer: str | None = None
+
+
+def bare(touchpoint: Touchpoint, domain: str, answer: str | None = None) -> str:
+    """Return a touchpoint's link, unsigned; of a feedback point that of an answer."""
+    if answer is not None:
+        return f"{SCHEME}{domain}/t/{touchpoint.id}/{quote(answer, safe='')}"
+    if touchpoint.gtin is None:
+        return f"{SCHEME}{domain}/t/{touchpoint.id}"
+    serial = "" if touchpoint.serial is None else f"/{gs1.SERIAL}/{quote(touchpoint.serial, safe='')}"
+    return f"{SCHEME}{domain}/{gs1.GTIN}/{touchpoint.gtin}{serial}?t={touchpoint.id}"
+
+
+def sign(link: str, keys: LinkKeys) -> str:
+    """Return an unsigned link with its signature."""
+    signature = _signature(link, keys.secrets[keys.active])
+    return f"{link}{'&' if '?' in link else '?'}k={keys.active}&s={signature}"
+
+
+def read(link: str, domain: str, keys: LinkKeys | None) -> BrandLink | None:
+    """Take a link in canonical text apart; None if it is not of the domain.
+
+    Without keys no signature can be checked: a signed link is taken as what it says, and counts as unsigned.
+    """
+    if not link.startswith((f"{SCHEME}{domain}/", f"{SCHEME}{domain}?")):
+        return None
+    signed = _SIGNED.fullmatch(link)
+    text = link if signed is None else signed["bare"]
+    standing, kid = (Standing.UNSIGNED, None) if signed is None else (_standing(signed, keys), signed["kid"])
+    named = _TOUCHPOINT.fullmatch(text.removeprefix(f"{SCHEME}{domain}"))
+    if named is None:
+        return BrandLink(text, standing, kid)
+    return BrandLink(text, standing, kid, named["short"] or named["product"], named["answer"])
+
+
+def _standing(signed: re.Match[str], keys: LinkKeys | None) -> Standing:
+    if keys is None:
+        return Standing.UNSIGNED
+    secret = keys.secrets.get(signed["kid"])
+    if secret is None:
+        return Standing.UNKNOWN_KEY
+    right = hmac.compare_digest(_signature(signed["bare"], secret), signed["signature"])
+    return Standing.SIGNED if right else Standing.FORGED
+
+
+def _signature(link: str, secret: bytes) -> str:
+    digest = hmac.digest(secret, link.removeprefix(SCHEME).encode("ascii"), hashlib.sha256)
+    return urlsafe_b64encode(digest[:SIGNATURE_OCTETS]).rstrip(b"=").decode("ascii")

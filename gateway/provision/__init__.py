@@ -1,0 +1,1 @@
+"""What staff and marketing make: printed codes, label sheets, tags."""
