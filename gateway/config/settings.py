@@ -62,6 +62,14 @@ _NFC_DEVICE: Final = re.compile(
 )
 """USB by vendor and product, a serial port with its driver, nfcpy's driver for tests."""
 
+KEYBOARDS: Final = "/dev/input/"
+
+
+def is_keyboard(device: str) -> bool:
+    """Tell whether a device's path is one of the kernel's input devices."""
+    return device.startswith(KEYBOARDS)
+
+
 Name = Annotated[str, AfterValidator(_name)]
 File = Annotated[Path, BeforeValidator(_beside)]
 FileOrCredential = Annotated[str, AfterValidator(_file_or_credential)]
@@ -318,8 +326,12 @@ class ReaderSettings(_Table):
     plays: Channel = Field(default="scanner", examples=["scanner"])
     """What a simulated reader stands for; it plays those lines of the recording that carry its name."""
     device: str = Field(default="", examples=["/dev/serial/by-id/usb-Acme_Scanner_0001-if00"])
-    """Of a scanner its path, by-id so that it stays the same after a restart; of a simulated reader the recording. Of
-    an NFC reader "usb" (the default) or "usb:054c:06c3", "tty:USB0:pn532", "tty:/dev/serial/by-id/...:pn532"."""
+    """Of a scanner its path, by-id so that it stays the same after a restart: a serial port, or a keyboard under
+    /dev/input ("/dev/input/by-id/usb-...-event-kbd"). Of a simulated reader the recording. Of an NFC reader "usb" (the
+    default) or "usb:054c:06c3", "tty:USB0:pn532", "tty:/dev/serial/by-id/...:pn532"."""
+    layout: Literal["auto", "us", "de", "fr"] = "auto"
+    """The country that a scanner under /dev/input is set to. auto: the one that its codes show; links, GTINs and codes
+    with an AIM identifier show it."""
     baud: Annotated[int, Field(ge=300, le=4_000_000)] = 115_200
     """Speed of a serial scanner."""
     touchpoint: Name | None = Field(default=None, examples=["counter"])
@@ -350,6 +362,11 @@ class ReaderSettings(_Table):
     so that nobody seems to leave meanwhile."""
 
     @property
+    def types(self) -> bool:
+        """Whether it is a scanner that types, as a keyboard."""
+        return self.kind == "scanner" and is_keyboard(self.device)
+
+    @property
     def channel(self) -> Channel:
         """What its sightings are, simulated or not."""
         return self.plays if self.kind == "simulated" else self.kind
@@ -364,6 +381,14 @@ class ReaderSettings(_Table):
         if not device:
             raise wrong("is missing", 'for example device = "/dev/serial/by-id/usb-..."')
         return str(_beside(device, info))
+
+    @field_validator("layout")
+    @classmethod
+    def _of_a_keyboard(cls, layout: str, info: ValidationInfo) -> str:
+        typing = info.data.get("kind") == "scanner" and is_keyboard(info.data.get("device", KEYBOARDS))
+        if layout != "auto" and not typing:
+            raise wrong("fits a scanner under /dev/input only", "a serial scanner sends characters, without a layout")
+        return layout
 
     @field_validator("exit_offset")
     @classmethod

@@ -50,6 +50,7 @@ from gateway.sources.nfc import NfcSource
 from gateway.sources.scanner import ScannerSource
 from gateway.sources.simulated import SimulatedSource
 from gateway.sources.source import Source
+from gateway.sources.wedge import WedgeSource
 from gateway.store import audit
 from gateway.store.ballast import Ballast
 from gateway.store.central import Central
@@ -220,6 +221,9 @@ def _prune_once(outbox: Outbox, now_ms: int, keep_ms: int) -> int:
 def source(settings: ReaderSettings, half: Capture) -> Source:
     """Build the source of a configured reader."""
     match settings.kind:
+        case "scanner" if settings.types:
+            layout = None if settings.layout == "auto" else settings.layout
+            return WedgeSource(settings.name, settings.device, layout=layout, status=half.show, dropped=half.dropped)
         case "scanner":
             return ScannerSource(
                 settings.name, settings.device, baud=settings.baud, status=half.show, dropped=half.dropped

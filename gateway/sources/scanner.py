@@ -96,19 +96,20 @@ class _Receiver(asyncio.Protocol):
         for read in self._framer.feed(data, self._loop.time()):
             self._take(read)
         if self._framer.pending:
-            self._silence = self._loop.call_later(GAP, self._give_up)
+            self._silence = self._loop.call_later(GAP, self._fell_silent)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- pyserial's text says less than ours
         self._stop_waiting()
-        self._give_up()
+        for read in self._framer.reset():
+            self._take(read)
         self.lost.set_result(None)
 
     def _stop_waiting(self) -> None:
         if self._silence is not None:
             self._silence.cancel()
 
-    def _give_up(self) -> None:
-        for read in self._framer.reset():
+    def _fell_silent(self) -> None:
+        for read in self._framer.silence():
             self._take(read)
 
 

@@ -159,6 +159,18 @@ def test_what_is_no_nfc_reader_is_told(load: Load, device: str) -> None:
     assert problem_of(load, nfc)[:2] == ("reader.device", "is no NFC reader")
 
 
+def test_a_scanner_under_dev_input_types(load: Load) -> None:
+    """A device of the input subsystem is a keyboard, with a layout or without; a serial scanner has none."""
+    typing = '[[reader]]\nname = "{}"\nkind = "scanner"\ndevice = "/dev/input/by-id/a-event-kbd"\ntouchpoint = "c"\n'
+    found, given, serial = load(typing.format(1) + typing.format(2) + 'layout = "de"\n' + SCANNER).readers
+    assert (found.types, given.types, serial.types) == (True, True, False)
+    assert (found.layout, given.layout) == ("auto", "de")
+    assert problem_of(load, SCANNER + 'layout = "de"')[:2] == (
+        "reader.layout",
+        "fits a scanner under /dev/input only",
+    )
+
+
 @pytest.mark.parametrize("adapter", ["eth0", "hci", "00:1A:7D:DA:71", "hci0 "])
 def test_an_adapter_is_a_number_or_an_address(load: Load, adapter: str) -> None:
     """What can be no Bluetooth adapter is told before the start."""

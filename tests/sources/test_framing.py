@@ -23,9 +23,9 @@ def read(*pieces: bytes) -> list[Scan | Discarded]:
     return [scan for piece in pieces for scan in framer.feed(piece, 0.0)]
 
 
-@pytest.mark.parametrize("ending", [b"\r", b"\n", b"\r\n", b"\x03", b"\x03\r\n"])
+@pytest.mark.parametrize("ending", [b"\r", b"\n", b"\r\n", b"\t", b"\t\r", b"\x03", b"\x03\r\n"])
 def test_each_ending_ends_a_scan(ending: bytes) -> None:
-    """CR, LF, CR LF and ETX end a scan, and none of them makes an empty one."""
+    """CR, LF, CR LF, Tab and ETX end a scan, and none of them makes an empty one."""
     assert read(b"one" + ending + b"two" + ending) == [Scan("one"), Scan("two")]
 
 
@@ -77,6 +77,31 @@ def test_a_gap_between_lines_is_nothing() -> None:
     assert framer.feed(b"two\r", 60.0) == [Scan("two")]
 
 
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (b"]Q1https://id.acme.example/\x1d", [Scan("https://id.acme.example/", "]Q1")]),
+        (b"\x02]E09506000134352\x1d", [Scan("9506000134352", "]E0")]),
+        (b"]Q30109506000134352\x1d", [Discarded.TORN]),
+        (b"]d20109506000134352\x1d21ABC\x1d", [Discarded.TORN]),
+        (b"0109506000134352\x1d", [Discarded.TORN]),
+        (b"]Q1without", [Discarded.TORN]),
+        (b"]Q1\x1d", [Discarded.TORN]),
+        (b"]Q1caf\xe9\x1d", [Discarded.TORN]),
+        (b"", []),
+    ],
+)
+def test_a_gs_ends_a_line_with_the_silence_after_it(line: bytes, found: list[Scan | Discarded]) -> None:
+    """As a suffix it counts where it cannot be a separator; a line without any suffix is torn."""
+    framer = Framer()
+    framer.feed(line, 0.0)
+    assert framer.silence() == found
+    framer.feed(line, 10.0)
+    assert framer.feed(b"next\r", 10.0 + GAP) == [*found, Scan("next")]
+    framer.feed(line, 20.0)
+    assert framer.reset() == [Discarded.TORN for _ in found]
+
+
 def test_reset_gives_up_what_has_begun() -> None:
     """A line that was begun is torn by a reset, and only once."""
     framer = Framer()
@@ -124,7 +149,7 @@ def test_any_bytes_at_any_time_give_scans_or_losses(pieces: list[tuple[bytes, fl
     for piece, pause in pieces:
         now += pause
         for scan in framer.feed(piece, now):
-            assert isinstance(scan, Discarded) or (scan.text and not set(scan.text) & set("\r\n\x03"))
+            assert isinstance(scan, Discarded) or (scan.text and not set(scan.text) & set("\r\n\t\x03"))
 
 
 @given(pieces=st.lists(st.binary(max_size=50), max_size=40))

@@ -51,7 +51,7 @@ async def test_a_scan_is_a_sighting_of_its_reader(scanner: ScannerSimulator, wat
         assert await take(reader, 1) == [Sighting("counter", scan)]
 
 
-@pytest.mark.parametrize("ending", ["\r", "\n", "\r\n"])
+@pytest.mark.parametrize("ending", ["\r", "\n", "\r\n", "\t"])
 async def test_every_scan_arrives_however_it_is_fragmented(path: Path, watch: Watch, ending: str) -> None:
     """1000 of 1000 scans arrive, in order, when the bytes come in random pieces."""
     texts = [f"https://id.acme.example/01/09506000134352/21/{number:x}" for number in range(1000)]
@@ -88,6 +88,16 @@ async def test_hostile_bytes_are_counted_and_scanning_goes_on(scanner: ScannerSi
         sightings = await take(reader, 2)
     assert [sighting.payload for sighting in sightings] == [Scan("\x11\x13\x1a\x04"), Scan("whole", "]Q1")]
     assert watch.dropped == {"oversized": 1, "undecodable": 1}
+
+
+async def test_a_gs_as_suffix_ends_a_scan_with_the_silence(scanner: ScannerSimulator, watch: Watch) -> None:
+    """A scanner that is set to end codes with GS is read; one that ends them with nothing is torn, and counted."""
+    async with source(scanner.path, watch) as reader:
+        await watch.until_up()
+        scanner.scan("with", ending="\x1d")
+        assert [sighting.payload for sighting in await take(reader, 1)] == [Scan("with", "]Q1")]
+        scanner.scan("without", ending="")
+        await watch.until(lambda: watch.dropped["torn"] == 1)
 
 
 async def test_what_the_path_cannot_keep_up_with_is_dropped(scanner: ScannerSimulator, watch: Watch) -> None:
