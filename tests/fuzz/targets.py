@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,8 +27,9 @@ from gateway.core.jws import Issuers, SignatureError, Use
 from gateway.core.order import RestartAskedError
 from gateway.core.pseudonym import KeyRing
 from gateway.core.sighting import Advertisement, Moment, Scan, Tag
-from gateway.sources.framing import Lines
+from gateway.sources.framing import Framer, Lines
 from gateway.sources.recording import parse as parse_recording
+from gateway.sources.wedge_keys import EVENT, Keys
 from gateway.store.database import open_writer
 from gateway.store.registry_csv import RegistryErrors
 from gateway.store.registry_csv import parse as parse_registry
@@ -166,6 +167,29 @@ def _lines(data: bytes) -> None:
     list(lines.end())
 
 
+def _scanner(data: bytes) -> None:
+    """Frame what a serial scanner sends: the first octet says in pieces of how many, and how long each takes."""
+    how, stream = (data[0], data[1:]) if data else (0, b"")
+    framer, now, size = Framer(), 0.0, (how & 0x3F) + 1
+    for at in range(0, len(stream), size):
+        now += (how >> 6) * 0.1
+        framer.feed(stream[at : at + size], now)
+    framer.silence()
+    framer.reset()
+
+
+def _keyboard(data: bytes) -> None:
+    """Press keys in each layout: of three octets one says the type and value of an event, then its code and a pause."""
+    for layout in (None, "us", "de", "fr"):
+        keys, at = Keys(layout), 0
+        for kind, code, pause in zip(*[iter(data)] * 3, strict=False):
+            at += pause * 2
+            keys.feed(EVENT.pack(at // 1000, at % 1000 * 1000, kind & 1, code if kind & 1 else kind & 0x3, kind >> 6))
+        keys.feed(data)
+        keys.silence()
+        keys.reset()
+
+
 async def _nothing(*_: object) -> dict[str, Any]:
     return {}
 
@@ -254,6 +278,12 @@ LINE_OF_ALL = (
     b'{"at": 1, "reader": "r", "ble": {"address": "C4:00:00:00:00:01", "rssi": -61, "service": {"feaa": "00e3"}}}',
 )
 
+
+def _pressed(codes: Iterable[int]) -> bytes:
+    """Return what `_keyboard` takes for these keys, down and up."""
+    return b"".join(bytes([value << 6 | 1, code, 1]) for code in codes for value in (1, 0))
+
+
 TARGETS: dict[str, Target] = {
     "jws": Target(_verify, (SignatureError,), tuple(_signed_seeds())),
     "models": Target(_models, (ValidationError,), _payloads()),
@@ -266,6 +296,10 @@ TARGETS: dict[str, Target] = {
     "tag": Target(_tag, (), (bytes(7) + bytes.fromhex("d1010f5504") + b"id.acme.example",)),
     "scan": Target(_scan, (), (b"https://id.acme.example/01/09506000134352/21/A", b"0109506000134352", b"%41%zz")),
     "lines": Target(_lines, (), (b"\x03one\r\ntwo\r\n" + b"x" * 100,)),
+    "scanner": Target(_scanner, (), (b"\x03]Q1one\r\n\x02]d2two\x1dthree\x03", b"\xc0]Q1https://a.example\x1d")),
+    "keyboard": Target(
+        _keyboard, (), (_pressed((27, 16, 2, 35, 20, 20, 25, 31, 39, 53, 53, 30, 28)), _pressed((29, 27)))
+    ),
     "recording": Target(parse_recording, (ValueError,), LINE_OF_ALL),
     "control": Target(lambda data: _control().ask(data), (), (b'{"ask": "status"}', b'{"ask": []}', b"[1]")),
     "registry": Target(_text_of(parse_registry), (RegistryErrors,), (b"id,kind,name\na,display,A\n",)),
