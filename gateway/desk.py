@@ -13,7 +13,7 @@ from gateway.config import Settings
 from gateway.consenting import Consenting
 from gateway.control import Answer, Handler, RequestError, Tell
 from gateway.core.jws import Issuers
-from gateway.core.registry import BearerRule, Registry, Touchpoint
+from gateway.core.registry import BearerRule, Registry, Touchpoint, split
 from gateway.customers import Customers
 from gateway.erasing import Erasing
 from gateway.store import audit, touchpoints
@@ -61,16 +61,19 @@ class Desk:
         }
 
     async def registry_import(self, request: Mapping[str, Any], tell: Tell) -> Answer:
-        """Replace the registry by a CSV text: all of it, or nothing if any line is wrong."""
+        """Replace the registry by a CSV text, or add what stands in it: all of it, or nothing if any line is wrong."""
         del tell
         try:
-            wanted = parse(str(request["csv"]), bearer_rules(self.settings))
+            wanted = parse(str(request["csv"]), bearer_rules(self.settings), self.settings.links.domain)
         except RegistryErrors as errors:
             raise RequestError(str(errors)) from None
+        add = bool(request.get("add"))
+        if add and (taken := self._taken(wanted)):
+            raise RequestError("\n".join(taken))
         at_ms, who = self.capture.clock.now().wall_ms, str(request.get("who") or audit.GATEWAY)
 
         def job(outbox: Outbox) -> dict[str, int]:
-            changes = touchpoints.replace(outbox.connection, wanted)
+            changes = touchpoints.replace(outbox.connection, wanted, keep=add)
             audit.append(outbox.connection, at_ms, who, "registry-imported", changes)
             return changes
 
@@ -78,3 +81,15 @@ class Desk:
         version, now_known = await self.capture.writer.commit(lambda outbox: touchpoints.load(outbox.connection))
         self.capture.path.registry = self.registry_of(now_known, version)
         return {**changes, "version": version}
+
+    def _taken(self, wanted: Sequence[Touchpoint]) -> list[str]:
+        """Say which identifiers belong to touchpoints that stay."""
+        stays = self.capture.path.registry.touchpoints.keys() - {touchpoint.id for touchpoint in wanted}
+        known = self.capture.path.registry.known
+        return [
+            f"{touchpoint.id}: {text} belongs to {known[identifier].touchpoint.id} already"
+            for touchpoint in wanted
+            for text in touchpoint.identifiers
+            if (identifier := split(text, feedback=touchpoint.kind == "feedback")[0]) in known
+            and known[identifier].touchpoint.id in stays
+        ]

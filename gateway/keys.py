@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.config import ConfigError, Problem, Settings
 from gateway.config.secret import secret_path
+from gateway.core.brandlink import LinkKeys
 from gateway.core.event import rfc3339
 from gateway.core.pseudonym import Epoch, KeyRing, derive
 from gateway.store.database import StoreError, access_hint
@@ -58,6 +59,28 @@ def read_ring(path: Path) -> KeyRing:
         raise KeyFileError(f"cannot read the key ring {path}: {_why(error)}") from None
     except ValueError as error:
         raise KeyFileError(f"{path} is not a key ring: {error}") from None
+
+
+def link_keys(settings: Settings) -> LinkKeys | None:
+    """Read the keys that sign the brand's links; None when there are none. Raises ConfigError when it cannot."""
+    path = settings.links.path
+    if path is None or not path.exists():
+        return None
+    try:
+        return read_link_keys(path)
+    except KeyFileError as error:
+        help_ = "make one: touchpoint codes new-key --help"
+        raise ConfigError([Problem(str(path), None, "links.signing_keys", str(error), help_)]) from None
+
+
+def read_link_keys(path: Path) -> LinkKeys:
+    """Read a file of keys that sign links. Raises KeyFileError."""
+    try:
+        return LinkKeys.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"cannot read the keys of links {path}: {_why(error)}") from None
+    except ValueError as error:
+        raise KeyFileError(f"{path}: {error}") from None
 
 
 def new_root() -> str:

@@ -13,7 +13,7 @@ from gateway.bytesearch import CHUNK
 from gateway.config import Settings
 from gateway.config.secret import secret_path
 from gateway.control import bell_path, control_path
-from gateway.keys import KeyFileError, destroy, device_key_path, read_ring, read_root, ring_secrets
+from gateway.keys import KeyFileError, destroy, device_key_path, read_link_keys, read_ring, read_root, ring_secrets
 from gateway.store.database import only_one
 from gateway.store.device import PUBLIC
 from gateway.store.publishing import FILE as PUBLISHING
@@ -66,6 +66,8 @@ def _secrets(settings: Settings, *, credentials: bool) -> dict[str, Path | None]
         "pseudonym.keys": settings.pseudonym.path,
         "consent.device_key": device_key_path(settings),
     }
+    if settings.links.signing_keys is not None:
+        named["links.signing_keys"] = settings.links.path
     if credentials and mqtt.key is not None:
         named["mqtt.key"] = mqtt.key
     if credentials and mqtt.password_file is not None:
@@ -102,6 +104,11 @@ def _keys(settings: Settings, *, credentials: bool) -> Iterator[tuple[str, bytes
         if path is not None:
             with suppress(KeyFileError):
                 yield "the device key", read_root(path)
+    if settings.links.path is not None:
+        with suppress(KeyFileError):
+            yield from (
+                ("a key that signs links", each) for each in read_link_keys(settings.links.path).secrets.values()
+            )
     password = secret_path(mqtt.password_file) if credentials and mqtt.password_file else None
     for name, secret in (("the broker's private key", mqtt.key), ("the broker's password", password)):
         if credentials and secret is not None and secret.is_file():

@@ -47,6 +47,8 @@ name = "scanner"
 kind = "scanner"
 device = "/none"
 touchpoint = "counter"
+[links]
+domain = "id.acme.example"
 [[bearer]]
 kind = "link"
 prefix = "https://id.acme.example/m/"
@@ -256,6 +258,23 @@ async def test_a_registry_with_errors_changes_nothing(open_desk: Desk) -> None:
     with pytest.raises(RequestError, match=r"line 2.*customer's token"):
         await act(open_desk, "registry-import", csv=f"{HEADER}\nc,display,C,,,,,,,,,link:{TOKEN}\n")
     assert set(open_desk.capture.path.registry.touchpoints) == {"a"}
+
+
+async def test_a_part_of_the_registry_is_added_to_the_rest(open_desk: Desk) -> None:
+    """What stands in it is added or changed, the rest stays; an identifier of the rest is refused, with its owner."""
+    await act(open_desk, "registry-import", csv=f"{HEADER}\na,display,A,,,,,,,,,text:a\nb,display,B,,,,,,,,,text:b\n")
+    part = f"{HEADER}\nc,display,C,,,,,,,,,\nb,display,Better,,,,,,,,,text:b\n"
+    assert await act(open_desk, "registry-import", csv=part, add=True) == {
+        "added": 1, "changed": 1, "removed": 0, "unchanged": 0, "version": 2,
+    }  # fmt: skip
+    known = open_desk.capture.path.registry.touchpoints
+    assert [(each.name, each.identifiers) for each in known.values()] == [
+        ("A", ("text:a",)),
+        ("Better", ("text:b",)),
+        ("C", ("link:https://id.acme.example/t/c",)),
+    ]
+    with pytest.raises(RequestError, match="c: text:a belongs to a already"):
+        await act(open_desk, "registry-import", csv=f"{HEADER}\nc,display,C,,,,,,,,,text:a\n", add=True)
 
 
 async def test_the_status_says_how_it_fares(open_desk: Desk) -> None:

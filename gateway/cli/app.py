@@ -8,6 +8,7 @@ import typer
 from gateway.cli import (
     audit,
     check,
+    codes,
     consent,
     cues,
     demo,
@@ -45,6 +46,7 @@ app.command(short_help="Run the capture half alone: no network.")(run.capture)
 app.command(short_help="Run the uplink half alone: no devices, no keys.")(run.uplink)
 app.command(short_help="Show readers, outbox, broker and counters.")(status.status)
 app.add_typer(registry.app, name="registry", short_help="Touchpoints of the store.")
+app.add_typer(codes.app, name="codes", short_help="Printed codes of touchpoints.")
 app.add_typer(consent.app, name="consent", short_help="Consent at the counter, by presenting the token.")
 app.command(short_help="Remove what is held about a customer.")(erase.erase)
 app.command(short_help="Follow what to show at the touchpoints.")(cues.cues)

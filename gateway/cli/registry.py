@@ -22,20 +22,17 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="The whole registry; see config/registry.csv.")],
     config: Config = None,
     *,
+    add: Annotated[bool, typer.Option("--add", help="Add or change what stands in the file; leave the rest.")] = False,
     json: Json = False,
 ) -> None:
     """Make a CSV file the registry: all of it, or nothing.
 
-    Every error is named with its line and column. Works while the gateway runs; the very next tap counts by it.
+    Every error is named with its line and column. A touchpoint without identifiers gets a link under [links] domain.
+    Works while the gateway runs; the very next tap counts by it.
     """
     settings = settings_from(config)
-    with failures_explained():
-        try:
-            text = file.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError:
-            fail(f"{file} is not UTF-8 text: save it as CSV UTF-8; nothing was imported")
-    _look_through(file, text, settings)
-    answer = ask_gateway(settings, {"ask": "registry-import", "csv": text})
+    text = registry_text(file, settings)
+    answer = ask_gateway(settings, {"ask": "registry-import", "csv": text, "add": add})
     if json:
         show_json(answer)
         return
@@ -43,15 +40,21 @@ def import_(
     typer.echo(f"{file}: {parts}.")
 
 
-def _look_through(file: Path, text: str, settings: "Settings") -> None:
-    """End with everything that is wrong in the file, if anything is."""
+def registry_text(file: Path, settings: "Settings") -> str:
+    """Read a registry's file; end with everything that is wrong in it, if anything is."""
     from gateway.desk import bearer_rules
     from gateway.store.registry_csv import RegistryErrors, parse
 
+    with failures_explained():
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            fail(f"{file} is not UTF-8 text: save it as CSV UTF-8; nothing was imported")
     try:
-        parse(text, bearer_rules(settings))
+        parse(text, bearer_rules(settings), settings.links.domain)
     except RegistryErrors as errors:
         fail("\n".join([*(f"{file}: {error}" for error in errors.errors), f"{file}: nothing was imported"]))
+    return text
 
 
 @app.command("list")

@@ -207,6 +207,18 @@ class LinksSettings(_Table):
     )
     """The domain under which they are written, in lower case."""
 
+    signing_keys: FileOrCredential | None = Field(default=None, examples=["/etc/touchpoint/links.json"])
+    """The keys that sign them (touchpoint codes new-key): a file, or the name of a systemd credential. With keys, a
+    link under the domain that names a touchpoint counts only with its signature."""
+
+    unsigned: bool = False
+    """Links without a signature count too: for tags and codes from before there were keys."""
+
+    @property
+    def path(self) -> Path | None:
+        """Where the keys lie; None if there are none, or for a credential in a process that systemd gave none."""
+        return None if self.signing_keys is None else secret_path(self.signing_keys)
+
 
 class ClockSettings(_Table):
     """Whether the wall clock can be believed."""

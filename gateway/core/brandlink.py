@@ -12,11 +12,13 @@ Extension parameters of a Digital Link must not be all digits (section 4.10 ther
 
 import hashlib
 import hmac
+import json
 import re
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 from urllib.parse import quote
 
 from gateway.core.decode import gs1
@@ -24,6 +26,10 @@ from gateway.core.registry import Touchpoint
 
 SCHEME = "https://"
 SIGNATURE_OCTETS = 10
+SECRET_OCTETS = 32
+LINKLESS = frozenset({"beacon", "visit-end"})
+"""Kinds of touchpoint that nobody scans a link of."""
+_KID = re.compile(r"[A-Za-z0-9_-]{1,16}")
 _SIGNED = re.compile(r"(?P<bare>https://.+)[?&]k=(?P<kid>[A-Za-z0-9_-]{1,16})&s=(?P<signature>[A-Za-z0-9_-]{14})")
 _TOUCHPOINT = re.compile(r"/t/(?P<short>[^/?]+)(?:/(?P<answer>[^/?]+))?|/01/[0-9]{14}(?:/[^?]*)?\?t=(?P<product>[^&]+)")
 
@@ -43,6 +49,34 @@ class LinkKeys:
 
     secrets: Mapping[str, bytes] = field(repr=False)
     active: str
+
+    @classmethod
+    def new(cls, secret: bytes, before: "LinkKeys | None" = None) -> Self:
+        """Return keys of which a new one is active; what the ones before have signed stays valid."""
+        secrets = {} if before is None else dict(before.secrets)
+        kid = str(max((int(each) for each in secrets if each.isdecimal()), default=0) + 1)
+        return cls({**secrets, kid: secret}, kid)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the text of a key file. Raises ValueError, without saying what stands in it."""
+        try:
+            read = json.loads(text)
+            secrets = {kid: urlsafe_b64decode(secret + "=") for kid, secret in read["keys"].items()}
+            active = str(read["active"])
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise ValueError("it is no file of link keys") from None
+        fits = active in secrets and all(
+            _KID.fullmatch(kid) and len(each) == SECRET_OCTETS for kid, each in secrets.items()
+        )
+        if not fits:
+            raise ValueError("it is no file of link keys")
+        return cls(secrets, active)
+
+    def to_json(self) -> str:
+        """Return the text of a key file."""
+        keys = {kid: urlsafe_b64encode(each).rstrip(b"=").decode("ascii") for kid, each in self.secrets.items()}
+        return json.dumps({"active": self.active, "keys": keys}, indent=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +102,22 @@ def bare(touchpoint: Touchpoint, domain: str, answer: str | None = None) -> str:
     return f"{SCHEME}{domain}/{gs1.GTIN}/{touchpoint.gtin}{serial}?t={touchpoint.id}"
 
 
+def identifiers(touchpoint: Touchpoint, domain: str) -> tuple[str, ...]:
+    """Return the identifiers of a touchpoint with its link among them, wherever one is asked for.
+
+    Asked for by having none at all, or, at a feedback point, by an answer that stands alone: `#good`. Beacons and
+    staff's tags have no link.
+    """
+    if touchpoint.kind in LINKLESS:
+        return touchpoint.identifiers
+    if touchpoint.kind == "feedback":
+        return tuple(
+            f"link:{bare(touchpoint, domain, each[1:])}{each}" if each.startswith("#") else each
+            for each in touchpoint.identifiers
+        )
+    return touchpoint.identifiers or (f"link:{bare(touchpoint, domain)}",)
+
+
 def sign(link: str, keys: LinkKeys) -> str:
     """Return an unsigned link with its signature."""
     signature = _signature(link, keys.secrets[keys.active])
@@ -88,6 +138,16 @@ def read(link: str, domain: str, keys: LinkKeys | None) -> BrandLink | None:
     if named is None:
         return BrandLink(text, standing, kid)
     return BrandLink(text, standing, kid, named["short"] or named["product"], named["answer"])
+
+
+def vouched(link: BrandLink, keys: LinkKeys | None, *, unsigned: bool) -> bool:
+    """Tell whether a link counts: whoever made it had a key, or need not have had one.
+
+    Where there are no keys, anything counts; so does a link that names no touchpoint by our forms.
+    """
+    if keys is None or link.standing is Standing.SIGNED:
+        return True
+    return link.standing is Standing.UNSIGNED and (unsigned or link.touchpoint is None)
 
 
 def _standing(signed: re.Match[str], keys: LinkKeys | None) -> Standing:

@@ -34,6 +34,7 @@ CROP_MM: Final = 5.0
 MARGIN_MM: Final = 12.0
 """Between the trimmed edge of a proof page and its codes."""
 GAP_MM: Final = 4.0
+ROUNDING_MM: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Stock:
     label: tuple[float, float]
     gap: float
     """Between columns."""
+    captions: bool = True
+    """Title and id stand with each code."""
 
     def corner(self, number: int) -> tuple[float, float]:
         """Return the corner of a label, by its number on the page."""
@@ -103,8 +106,15 @@ def proof(size_mm: float) -> Stock:
     return Stock("proof", A4, columns, rows, cell, 0.0)
 
 
+def single(size_mm: float) -> Stock:
+    """Return a page that is one code and nothing else."""
+    return Stock("single", (size_mm, size_mm), 1, 1, (size_mm, size_mm), 0.0, captions=False)
+
+
 def largest(stock: Stock) -> float:
     """Return how large a code can be on a label of this stock, with its title and id."""
+    if not stock.captions:
+        return min(stock.label)
     return stock.label[1] if stock.beside else min(stock.label[0], stock.label[1] - LINES_MM)
 
 
@@ -112,10 +122,10 @@ def draw(
     items: Sequence[Printed], stock: Stock, size_mm: float, title: str, told: Callable[[int], None] = lambda _: None
 ) -> bytes:
     """Return the pages as PDF; `told` hears how many codes are drawn. Raises SymbolError."""
-    if size_mm > largest(stock):
+    if size_mm > largest(stock) + ROUNDING_MM:
         raise SymbolError(f"{size_mm:g} mm is too large for {stock.name}: at most {largest(stock):.1f} mm")
+    check_size(max((item.symbol for item in items), key=lambda made: made.side), size_mm)
     for item in items:
-        check_size(item.symbol, size_mm)
         _check_letters(item.title + item.id)
     out, around = io.BytesIO(), CROP_MM * 2 if stock.name == "proof" else 0.0
     canvas = _canvas(out, stock, around, title)
@@ -160,7 +170,7 @@ def _box(stock: Stock, around: float, bleed: float) -> tuple[float, float, float
 def _place(stock: Stock, number: int, size_mm: float, around: float) -> tuple[float, float]:
     """Return where a code's left lower corner is, in points from the page's."""
     left, top = stock.corner(number)
-    if stock.beside:
+    if stock.beside or not stock.captions:
         top += (stock.label[1] - size_mm) / 2
     else:
         left += (stock.label[0] - size_mm) / 2
@@ -173,17 +183,23 @@ def _draw(canvas: Canvas, item: Printed, stock: Stock, place: tuple[float, float
     canvas.saveState()
     canvas.setFillColor(INK)
     canvas.translate(*place)
-    if stock.beside:
-        room = (stock.label[0] - size_mm - 1) * POINTS_PER_MM
-        _write(canvas, item.title, TITLE_POINTS, room, (size, size / 2 + 2))
-        _write(canvas, item.id, ID_POINTS, room, (size, size / 2 - TITLE_POINTS))
-    else:
-        room = min(stock.label[0], size_mm + GAP_MM) * POINTS_PER_MM
-        _write(canvas, item.title, TITLE_POINTS, room, (size / 2, -TITLE_POINTS), centred=True)
-        _write(canvas, item.id, ID_POINTS, room, (size / 2, -TITLE_POINTS - ID_POINTS - 1.5), centred=True)
+    if stock.captions:
+        (_caption_beside if stock.beside else _caption_below)(canvas, item, stock, size)
     canvas.scale(size / item.symbol.whole, size / item.symbol.whole)
     canvas.addLiteral(_path(item.symbol))
     canvas.restoreState()
+
+
+def _caption_beside(canvas: Canvas, item: Printed, stock: Stock, size: float) -> None:
+    room = (stock.label[0] - 1) * POINTS_PER_MM - size
+    _write(canvas, item.title, TITLE_POINTS, room, (size, size / 2 + 2))
+    _write(canvas, item.id, ID_POINTS, room, (size, size / 2 - TITLE_POINTS))
+
+
+def _caption_below(canvas: Canvas, item: Printed, stock: Stock, size: float) -> None:
+    room = min(stock.label[0] * POINTS_PER_MM, size + GAP_MM * POINTS_PER_MM)
+    _write(canvas, item.title, TITLE_POINTS, room, (size / 2, -TITLE_POINTS), centred=True)
+    _write(canvas, item.id, ID_POINTS, room, (size / 2, -TITLE_POINTS - ID_POINTS - 1.5), centred=True)
 
 
 def _path(symbol: Symbol) -> str:

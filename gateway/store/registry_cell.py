@@ -98,7 +98,10 @@ def valid_until(text: str) -> int:
 
 
 def identifiers(text: str, *, feedback: bool) -> tuple[str, ...]:
-    """Read identifiers separated by spaces; of a feedback point each with `#` and the answer it stands for."""
+    """Read identifiers separated by spaces; of a feedback point each with `#` and the answer it stands for.
+
+    There, `#` and an answer alone ask for a link to be made.
+    """
     words = text.split()
     if len(words) > MOST_IDENTIFIERS:
         raise ValueError(f"at most {MOST_IDENTIFIERS} identifiers")
@@ -157,6 +160,8 @@ def _identifier(word: str, *, feedback: bool) -> str | ValueError:
     answer = unquote(answer)
     if feedback and (not mark or not answer.isprintable() or not answer or "#" in answer):
         return ValueError("of a feedback point ends with # and the answer that it stands for")
+    if mark and not body:
+        return f"#{answer}"
     kind, _, value = body.partition(":")
     value = unquote(value) if kind == "text" else value
     if kind not in _CANONICAL:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.core import brandlink
 from gateway.core.registry import BearerRule, Touchpoint, split
 from gateway.store import registry_cell as cell
 
@@ -54,13 +55,14 @@ class RegistryErrors(Exception):  # noqa: N818  # it is all of them
         super().__init__("\n".join(map(str, self.errors)))
 
 
-def parse(text: str, rules: Sequence[BearerRule] = ()) -> list[Touchpoint]:
+def parse(text: str, rules: Sequence[BearerRule] = (), domain: str | None = None) -> list[Touchpoint]:
     """Read a file. Raises RegistryErrors with everything that is wrong in it.
 
     An identifier that is a customer's token by one of the rules is wrong: a touchpoint of the store wins over a rule.
+    Where a row has no identifiers, its link under the domain is made (`core.brandlink`).
     """
     rows, errors = _rows(text.removeprefix("\ufeff"))
-    read = [(line, *_values(line, row)) for line, row in rows]
+    read = [(line, *_values(line, row, domain)) for line, row in rows]
     errors += [error for _, _, wrong in read for error in wrong]
     errors += _repeated("id", ((line, values.get("id")) for line, values, _ in read))
     errors += _repeated("identifiers", ((line, each) for line, values, _ in read for each in _keys(values)))
@@ -128,7 +130,7 @@ def _wrong_columns(header: list[str]) -> Iterator[tuple[str, str]]:
     yield from ((column, "this column is there twice") for column in HEADER if header.count(column) > 1)
 
 
-def _values(line: int, row: Row) -> tuple[dict[str, Any], list[RegistryError]]:
+def _values(line: int, row: Row, domain: str | None) -> tuple[dict[str, Any], list[RegistryError]]:
     """Read the cells of a row; the ones that are wrong are left out."""
     values: dict[str, Any] = {}
     errors: list[RegistryError] = []
@@ -140,6 +142,11 @@ def _values(line: int, row: Row) -> tuple[dict[str, Any], list[RegistryError]]:
     begins, ends = values.get("valid_from"), values.get("valid_until")
     if begins is not None and ends is not None and begins >= ends:
         errors.append(RegistryError(line, "valid_until", "is not after valid_from"))
+    if not errors and domain is not None:
+        values["identifiers"] = brandlink.identifiers(_touchpoint(values), domain)
+    elif any(each.startswith("#") for each in values.get("identifiers", ())):
+        wrong = "an answer alone asks for a link to be made: set [links] domain in the configuration"
+        errors.append(RegistryError(line, "identifiers", wrong))
     return values, errors
 
 

@@ -32,22 +32,22 @@ def load(connection: sqlite3.Connection) -> tuple[int, list[Touchpoint]]:
     return max((version for version, _ in rows), default=0), [_touchpoint(definition) for _, definition in rows]
 
 
-def replace(connection: sqlite3.Connection, touchpoints: Sequence[Touchpoint]) -> dict[str, int]:
-    """Make these the registry; return how many were added, changed, removed and left as they were.
+def replace(connection: sqlite3.Connection, touchpoints: Sequence[Touchpoint], *, keep: bool = False) -> dict[str, int]:
+    """Make these the registry, or with `keep` a part of it; return how many were added, changed, removed, unchanged.
 
     What is changed here keeps the revision of the centre on which it is based: only a newer one replaces it.
     """
     version, before = load(connection)
     known = {touchpoint.id: touchpoint for touchpoint in before}
     changed = [touchpoint for touchpoint in touchpoints if known.get(touchpoint.id) != touchpoint]
-    gone = known.keys() - {touchpoint.id for touchpoint in touchpoints}
+    gone = set() if keep else known.keys() - {touchpoint.id for touchpoint in touchpoints}
     for touchpoint in changed:
         _put(connection, touchpoint, version + 1, _standing(connection, touchpoint.id)[0], STORE)
     for each in gone:
         _remove(connection, each, _standing(connection, each)[0])
-    connection.executemany(
-        "UPDATE touchpoint SET position = ? WHERE id = ?", [(at, item.id) for at, item in enumerate(touchpoints)]
-    )
+    if not keep:
+        order = [(at, touchpoint.id) for at, touchpoint in enumerate(touchpoints)]
+        connection.executemany("UPDATE touchpoint SET position = ? WHERE id = ?", order)
     added = sum(touchpoint.id not in known for touchpoint in changed)
     return {
         "added": added,

@@ -17,6 +17,7 @@ from gateway import keys, wipe
 from gateway.cli.app import app
 from gateway.clock import Clock
 from gateway.config import load
+from gateway.core.brandlink import LinkKeys
 from gateway.core.pseudonym import KeyRing, derive, handle
 from gateway.core.sighting import Identifier
 from gateway.daemon.capture import ask_desk, capture
@@ -42,6 +43,9 @@ username = "gw-1"
 password_file = "./mqtt/password"
 [pseudonym]
 keys = "./keys/ring.json"
+[links]
+domain = "id.acme.example"
+signing_keys = "./keys/links.json"
 [clock]
 source = "trusted"
 [[bearer]]
@@ -63,6 +67,7 @@ def home(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (directory / "mqtt" / name).write_text(text, encoding="utf-8")
     ring = derive(bytes(range(32)), "acme", "zrh-1", [("now", Clock().now().wall_ms - 1000, None)])
     keys.write_secret(directory / "keys" / "ring.json", ring.to_json())
+    keys.write_secret(directory / "keys" / "links.json", LinkKeys.new(bytes(range(32, 64))).to_json())
     grant(directory, TOKENS[0])
     set_aside(directory / "state", CAPTURE.file, 1)
     grant(directory, TOKENS[1])
@@ -106,7 +111,7 @@ def test_nothing_is_left(home: Path) -> None:
     assert files(home) == KEPT
     answer = json.loads(result.stdout)
     assert (answer["left"], answer["search"]["found"], answer["search"]["unread"]) == ([], [], [])
-    assert answer["search"]["for"] == 5, "consent key, epoch, device key, two handles"
+    assert answer["search"]["for"] == 6, "consent key, epoch, device key, links' key, two handles"
     assert answer["search"]["files"] == 0, "where anything lay there is no file any more"
     assert answer["removed"][0] == str(home / "keys" / "ring.json"), "keys first"
 

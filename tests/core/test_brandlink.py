@@ -3,12 +3,13 @@
 import hashlib
 import hmac
 from base64 import urlsafe_b64decode
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.brandlink import BrandLink, LinkKeys, Standing, bare, read, sign
+from gateway.core.brandlink import BrandLink, LinkKeys, Standing, bare, identifiers, read, sign, vouched
 from gateway.core.decode import gs1, link
 from gateway.core.registry import Touchpoint
 from gateway.core.sighting import Identifier
@@ -28,6 +29,16 @@ def test_a_touchpoint_has_one_link() -> None:
     product = bare(DIVER, DOMAIN)
     assert product == "https://id.acme.example/01/09521234000419/21/88%2FA?t=diver"
     assert gs1.from_link(product)[0] == Identifier("gs1", "/01/09521234000419/21/88%2FA")
+
+
+def test_a_link_is_made_where_one_is_missing() -> None:
+    """Not where the touchpoint is known by something else, nor for what nobody scans; an answer asks for its own."""
+    assert identifiers(VITRINE, DOMAIN) == ("link:https://id.acme.example/t/vitrine-1",)
+    known = replace(VITRINE, identifiers=("nfc-uid:04a1b2c3d4e5f6",))
+    assert identifiers(known, DOMAIN) == known.identifiers
+    assert identifiers(Touchpoint("door", "beacon", "Door"), DOMAIN) == ()
+    asked = replace(FAREWELL, identifiers=("#good", "text:poor#poor"))
+    assert identifiers(asked, DOMAIN) == ("link:https://id.acme.example/t/farewell/good#good", "text:poor#poor")
 
 
 def test_a_signature_is_80_bits_of_an_hmac_from_the_domain_on() -> None:
@@ -67,6 +78,25 @@ def test_what_somebody_else_made_is_told_apart() -> None:
     assert without == BrandLink(bare(VITRINE, DOMAIN), Standing.UNSIGNED, "2", "vitrine-1")
 
 
+def test_with_keys_a_link_counts_with_its_signature() -> None:
+    """Or without one, where that is accepted for now, or where it is no form of ours; never with a wrong one."""
+    signed, plain, other = sign(bare(VITRINE, DOMAIN), KEYS), bare(VITRINE, DOMAIN), f"https://{DOMAIN}/watches"
+    forged = signed.replace("vitrine-1", "vitrine-2")
+    counting = {
+        unsigned: [counts(each, KEYS, unsigned=unsigned) for each in (signed, plain, other, forged)]
+        for unsigned in (False, True)
+    }
+    assert counting == {False: [True, False, True, False], True: [True, True, True, False]}
+    assert counts(plain, None, unsigned=False)
+    assert counts(forged, None, unsigned=False)
+
+
+def counts(text: str, keys: LinkKeys | None, *, unsigned: bool) -> bool:
+    found = read(text, DOMAIN, keys)
+    assert found is not None
+    return vouched(found, keys, unsigned=unsigned)
+
+
 def standing(text: str) -> Standing:
     found = read(text, DOMAIN, KEYS)
     assert found is not None
@@ -97,6 +127,41 @@ def test_any_text_is_read(text: str) -> None:
     """Whatever stands in it: it is no link of ours, or one that nobody has signed."""
     found = read(f"https://{DOMAIN}/{text}", DOMAIN, KEYS)
     assert found is None or found.standing is not Standing.SIGNED
+
+
+def test_a_new_key_signs_and_the_old_ones_stay_valid() -> None:
+    """What is printed stays printed for years."""
+    first = LinkKeys.new(SECRET)
+    second = LinkKeys.new(SECRET[::-1], LinkKeys({**first.secrets, "a": SECRET}, "1"))
+    assert (first.active, second.active, sorted(second.secrets)) == ("1", "2", ["1", "2", "a"])
+    old = read(sign(bare(VITRINE, DOMAIN), first), DOMAIN, second)
+    assert old is not None
+    assert old.standing is Standing.SIGNED
+
+
+def test_keys_are_written_and_read_again() -> None:
+    """As a file of JSON."""
+    assert LinkKeys.from_json(KEYS.to_json()) == KEYS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"active": "1", "keys": []}',
+        '{"active": "1", "keys": {"1": 5}}',
+        '{"active": "1", "keys": {"1": "c2hvcnQ"}}',
+        KEYS.to_json().replace('"active": "2"', '"active": "3"'),
+        KEYS.to_json().replace('"1":', '"one key":'),
+        KEYS.to_json().replace('"active": "2"', '"active": []'),
+        "[" * 100_000,
+    ],
+)
+def test_a_file_that_holds_no_keys_is_refused_without_showing_it(text: str) -> None:
+    """It may be any secret, given by mistake."""
+    with pytest.raises(ValueError, match=r"^it is no file of link keys$"):
+        LinkKeys.from_json(text)
 
 
 def test_keys_are_not_shown() -> None:

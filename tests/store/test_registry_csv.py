@@ -235,6 +235,17 @@ def test_feedback_needs_an_answer(identifier: str) -> None:
     assert "ends with # and the answer" in errors(file(row(kind="feedback", identifiers=identifier)))[0]
 
 
+def test_links_are_made_where_a_row_has_no_identifiers() -> None:
+    """Under the brand's domain; of a feedback point for each answer that stands alone. Not without a domain."""
+    text = file(row(), row(id="f", kind="feedback", identifiers="#very%20good text:x#x"))
+    display, feedback = parse(text, domain="id.acme.example")
+    assert display.identifiers == ("link:https://id.acme.example/t/t",)
+    assert feedback.identifiers == ("link:https://id.acme.example/t/f/very%20good#very good", "text:x#x")
+    assert errors(text) == [
+        "line 3: identifiers: an answer alone asks for a link to be made: set [links] domain in the configuration"
+    ]
+
+
 def test_text_and_answers_may_hold_spaces() -> None:
     """They are percent-encoded in the file, and plain in the touchpoint."""
     (touchpoint,) = parse(file(row(kind="feedback", identifiers="text:page%2012%25#very%20good")))
