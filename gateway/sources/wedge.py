@@ -8,6 +8,7 @@ what it types goes nowhere else. Unplugged or missing, it is looked for until it
 import asyncio
 import os
 import select
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,8 +28,8 @@ class WedgeSource(Source):
     """A scanner that types at `device`, by `layout` or by the one that its codes show.
 
     Dropped, with these reasons: `torn`, `missed`, `oversized`, `undecodable`, `ambiguous` (see `Keys`), and `overload`
-    when the path does not keep up. It is up after a silence of GAP, so that nothing it was about to type when it was
-    opened is taken for the beginning of a code.
+    when the path does not keep up. It is up after an ending or a silence of GAP: what it typed when it was opened
+    may be the rest of a code.
     """
 
     def __init__(
@@ -71,15 +72,15 @@ class WedgeSource(Source):
     def _follow_open(
         self, loop: asyncio.AbstractEventLoop, keyboard: Keyboard, keys: Keys, waiting: "_Waiting"
     ) -> None:
-        while waiting.for_keys(GAP_MS):
-            keyboard.read()
-        if waiting.rung:
-            return
-        loop.call_soon_threadsafe(self._up)
+        keys.join(time.monotonic())
+        joined = False
         while not waiting.rung:
             typed = waiting.for_keys(GAP_MS if keys.pending else None)
             if found := keys.feed(keyboard.read()) if typed else keys.silence():
                 loop.call_soon_threadsafe(self._take, found)
+            if not (joined or keys.joining):
+                joined = True
+                loop.call_soon_threadsafe(self._up)
 
     def _take(self, found: Sequence[Scan | Discarded]) -> None:
         for each in found:

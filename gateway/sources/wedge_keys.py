@@ -56,6 +56,15 @@ class Keys:
         """Whether a line has begun and not ended: tell `silence` when nothing comes for GAP."""
         return bool(self._typed or self._number or self._passing_over)
 
+    @property
+    def joining(self) -> bool:
+        """Whether what is being typed is passed over."""
+        return self._passing_over
+
+    def join(self, now: float) -> None:
+        """Begin at `now` (seconds, the events' clock), maybe in the middle of a code: pass over what is left of it."""
+        self._passing_over, self._last = True, now
+
     def feed(self, data: bytes) -> list[Scan | Discarded]:
         """Take octets of `struct input_event` in any pieces, and return what they complete, in order."""
         self._octets += data

@@ -17,6 +17,7 @@ import os
 import pty
 import select
 import struct
+import termios
 import time
 import tty
 from collections.abc import Iterable, Iterator, Sequence
@@ -120,6 +121,7 @@ class WedgeSimulator:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held, as a grab is, until the descriptor is closed
         except BlockingIOError:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY)) from None
+        termios.tcflush(descriptor, termios.TCIFLUSH)  # evdev keeps nothing for those who come later
 
     @property
     def plugged(self) -> bool:

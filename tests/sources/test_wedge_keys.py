@@ -156,6 +156,18 @@ def test_silence_lets_go_of_all_keys_and_locks() -> None:
     assert keys.feed(typed("aB")) == [Scan("aB")]
 
 
+def test_the_rest_of_a_code_is_passed_over() -> None:
+    """Who begins to listen in the middle of a code waits for its ending, or a silence of GAP, and counts nothing."""
+    for rest in (typed("st", at=1.0), typed("st", ending="", at=1.0) + packet(30, 0, 1.0 + GAP)):
+        keys = Keys("us")
+        keys.join(1.0)
+        assert (keys.joining, keys.feed(rest), keys.joining) == (True, [], False)
+        assert keys.feed(typed("next", at=1.0 + GAP)) == [Scan("next")]
+    keys = Keys("us")
+    keys.join(1.0)
+    assert keys.feed(typed("whole", at=1.0 + GAP)) == [Scan("whole")]
+
+
 def test_caps_lock_holds_until_it_is_pressed_again() -> None:
     """A scanner that types capitals with CapsLock is read right, across codes that follow each other."""
     text = press((CAPS,), *chords("ab"), (CAPS,), *chords("ab"))
