@@ -14,6 +14,7 @@ from functools import partial
 
 from gateway.clock import Clock
 from gateway.control import RequestError
+from gateway.core.authenticity import Spent
 from gateway.core.event import Draft, Retention, retention
 from gateway.core.jws import Signer
 from gateway.core.order import RestartAskedError
@@ -21,6 +22,7 @@ from gateway.core.path import Fate, Outcome, Path
 from gateway.core.sighting import ClockQuality, Sighting
 from gateway.log import log
 from gateway.sources.source import Source, SourceStatus
+from gateway.store import sun_counters
 from gateway.store.ballast import Ballast
 from gateway.store.condition import tell as tell_condition
 from gateway.store.database import CorruptError, StoreError, forget_deleted, is_corrupt
@@ -73,7 +75,7 @@ class Capture:
     """Has the path go on with another key ring when there is one."""
     readers: dict[str, SourceStatus] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    """Since this process started: sightings, absorbed, acted_on, `dropped:{reason}`."""
+    """Since this process started: sightings, absorbed, acted_on, `dropped:{reason}`; beside them `sun:{verdict}`."""
     bad_signatures: int = 0
     """Since this process started: what the centre did not sign, or nobody who may."""
     _told: dict[str, str | None] | None = None
@@ -119,7 +121,7 @@ class Capture:
         outcome = self._see(sighting)
         if outcome.fate is not Fate.DROPPED:
             self._stirred.set()
-        if not outcome.drafts:
+        if not outcome.drafts and outcome.spent is None:
             self.count(outcome)
         elif patient(outcome.drafts):
             await self._room.acquire()
@@ -170,16 +172,21 @@ class Capture:
         """Count the outcome and make its events durable, both at once; if that fails, it is dropped and says why."""
         self.count(outcome)
         try:
-            await self.append(outcome.drafts)
+            await self.append(outcome.drafts, outcome.spent)
         except (sqlite3.Error, StoreError) as error:
             self.count(outcome, -1)
+            if outcome.spent is not None:
+                self.path.authenticator.take_back(outcome.spent)
             outcome = Outcome(Fate.DROPPED, "store")
             self.count(outcome)
             self._failed(error, "an event was not accepted")
         return outcome
 
-    async def append(self, drafts: Iterable[Draft]) -> None:
-        """Append events to the outbox, with the counters so far, and ring. Raises sqlite3.Error."""
+    async def append(self, drafts: Iterable[Draft], spent: Spent | None = None) -> None:
+        """Append events to the outbox, with the counters so far, and ring. Raises sqlite3.Error.
+
+        `spent` is the counter of the tag that made them: the same commit makes it durable.
+        """
         drafts = tuple(drafts)
         self._to_correct |= any(draft.at.quality is ClockQuality.UNSYNCED for draft in drafts)
         counts = self._take_unsaved()
@@ -187,6 +194,8 @@ class Capture:
         def job(outbox: Outbox) -> None:
             outbox.append(drafts)
             outbox.tally(counts)
+            if spent is not None:
+                sun_counters.spend(outbox.connection, spent)
 
         try:
             await self.writer.commit(job, patience=PATIENCE_SECONDS if patient(drafts) else 0.0)
@@ -212,6 +221,8 @@ class Capture:
         fate = f"dropped:{outcome.reason}" if outcome.fate is Fate.DROPPED else outcome.fate.value
         self._add("sightings", number)
         self._add(fate, number)
+        if outcome.verdict is not None:
+            self._add(f"sun:{outcome.verdict}", number)
 
     def dropped(self, reason: str) -> None:
         """Count a reading that a source could not make a sighting of."""

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 
 from gateway.core.event import (
     Appeared,
+    Authenticity,
     BeaconHealth,
     Channel,
     CommandResult,
@@ -82,8 +83,15 @@ def place_of(reader: Reader, registry: Registry) -> TouchpointRef:
     )
 
 
-def interaction(
-    reader: Reader, touchpoint: TouchpointRef, answer: str | None, named: Named | None, now: Moment, *, test: bool
+def interaction(  # noqa: PLR0913  # the parts of an event
+    reader: Reader,
+    touchpoint: TouchpointRef,
+    answer: str | None,
+    named: Named | None,
+    now: Moment,
+    *,
+    test: bool,
+    authenticity: Authenticity | None = None,
 ) -> Draft:
     """Draft a `tap` or `scan`, or with an answer a `response`."""
     fields: dict[str, Any] = {
@@ -93,7 +101,7 @@ def interaction(
         "reader": reader.name,
         "test": test,
         "subject": None if named is None else named.subject,
-        "authenticity": None,
+        "authenticity": authenticity,
         "clock": now.quality,
     }
     if answer is not None:

@@ -9,13 +9,14 @@ numbers always add up: sightings = absorbed + acted on + dropped by reason.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
 from gateway.core import decode, draft
+from gateway.core.authenticity import FORGED, REFUSED, Authenticator, Reading, Spent
 from gateway.core.draft import INTERACTION, Reader
-from gateway.core.event import Draft, EventType, TouchpointRef
+from gateway.core.event import Authenticity, Draft, EventType, TouchpointRef
 from gateway.core.health import HealthReport, StoreBeacons
 from gateway.core.registry import Bearer, Known, Registry
 from gateway.core.sighting import Advertisement, Identifier, Moment, Sighting, Tag, Telemetry
@@ -40,12 +41,17 @@ class Outcome:
     fate: Fate
     reason: str | None = None
     drafts: tuple[Draft, ...] = ()
+    verdict: Authenticity | None = None
+    """On the SUN message that was read, whatever became of it."""
+    spent: Spent | None = None
+    """A tag's counter that must be durable before the reading counts as accepted."""
 
 
 ABSORBED = Outcome(Fate.ABSORBED)
 UNKNOWN = Outcome(Fate.DROPPED, "unknown")
 UNREADABLE = Outcome(Fate.DROPPED, "unreadable")
 NOT_VALID = Outcome(Fate.DROPPED, "not-valid")
+NOT_BELIEVED = Outcome(Fate.DROPPED, "not-believed")
 
 
 @dataclass(slots=True)
@@ -59,6 +65,7 @@ class Path:
     debounce: Debounce
     presence: Zones = field(default_factory=Zones)
     beacons: StoreBeacons = field(default_factory=StoreBeacons)
+    authenticator: Authenticator = field(default_factory=Authenticator)
     training: bool = False
     """Staff are trying things out: events say `test`."""
     stays: Stays = field(init=False)
@@ -73,37 +80,57 @@ class Path:
             case Advertisement() as advertisement:
                 return self._heard(reader.reading("ble"), advertisement, now)
             case Tag() as tag:
-                return self._presented(reader.reading("nfc"), decode.tag(tag), now)
+                return self._presented(reader.reading("nfc"), self.authenticator.read(tag), now)
             case scan:
-                return self._presented(reader.reading("scanner"), decode.scan(scan), now)
+                return self._presented(reader.reading("scanner"), self.authenticator.read(scan), now)
 
-    def _presented(self, reader: Reader, candidates: tuple[Identifier, ...], now: Moment) -> Outcome:
+    def _presented(self, reader: Reader, reading: Reading, now: Moment) -> Outcome:
         """Something was held to a reader: the tag or code of a touchpoint, or a customer's token."""
-        if not candidates:
-            return UNREADABLE
-        found = self.registry.find(candidates)
-        if found is None:
-            return UNKNOWN
-        identifier, meaning = found
-        if self.debounce.repeats(reader.name, identifier, now.boot_ns):
-            return ABSORBED
-        if isinstance(meaning, Known):
-            return self._touched(reader, meaning, now)
-        self.visits.open(reader.name, identifier, now.boot_ns)
-        return _acted(self._interaction(reader, draft.place_of(reader, self.registry), None, identifier, now, "direct"))
+        outcome = self._meant(reader, reading, now)
+        if reading.verdict is None:
+            return outcome
+        if outcome.fate is Fate.DROPPED or reading.spent is None:
+            return replace(outcome, verdict=reading.verdict)
+        self.authenticator.accept(reading.spent)
+        return replace(outcome, verdict=reading.verdict, spent=reading.spent)
 
-    def _touched(self, reader: Reader, known: Known, now: Moment) -> Outcome:
-        """Credit a touchpoint's tap or scan to whoever presented a token here a moment ago, if anyone did."""
+    def _meant(self, reader: Reader, reading: Reading, now: Moment) -> Outcome:
+        if not reading.candidates:
+            return UNREADABLE
+        found = self.registry.find(reading.candidates)
+        if found is None or isinstance(found[1], Badge):
+            return UNKNOWN if found is None else BADGE
+        identifier, meaning = found
+        if self.debounce.repeats(reader.name, _as_read(identifier, reading), now.boot_ns):
+            return ABSORBED
+        authenticity = reading.authenticity(identifier)
+        if isinstance(meaning, Known):
+            return self._touched(reader, meaning, authenticity, now)
+        place = draft.place_of(reader, self.registry)
+        if reading.refused:  # whoever shows it is not its bearer, nor whoever was here before
+            self.visits.end(reader.name)
+            return _acted(self._interaction(reader, place, None, None, now, "direct", authenticity))
+        self.visits.open(reader.name, identifier, now.boot_ns)
+        return _acted(self._interaction(reader, place, None, identifier, now, "direct", authenticity))
+
+    def _touched(self, reader: Reader, known: Known, authenticity: Authenticity | None, now: Moment) -> Outcome:
+        """Credit a touchpoint's tap or scan to whoever presented a token here a moment ago, if anyone did.
+
+        What is forged or replayed is reported, credited to nobody, and ends no visit.
+        """
         if not known.touchpoint.valid_at(now.wall_ms):
             return NOT_VALID
+        refused = authenticity in REFUSED
         if known.touchpoint.kind == "visit-end":
+            if refused:
+                return NOT_BELIEVED
             self.visits.end(reader.name)
             return _acted()
-        token = self.visits.token(reader.name, now.boot_ns)
+        token = None if refused else self.visits.token(reader.name, now.boot_ns)
         place = draft.reference(known.touchpoint)
-        return _acted(self._interaction(reader, place, known.answer, token, now, "visit"))
+        return _acted(self._interaction(reader, place, known.answer, token, now, "visit", authenticity))
 
-    def _interaction(  # the parts of one event
+    def _interaction(  # noqa: PLR0913, PLR0917  # the parts of one event
         self,
         reader: Reader,
         place: TouchpointRef,
@@ -111,10 +138,11 @@ class Path:
         token: Identifier | None,
         now: Moment,
         attribution: Literal["direct", "visit"],
+        authenticity: Authenticity | None,
     ) -> Draft:
         kind = INTERACTION[reader.channel] if answer is None else EventType.RESPONSE
         named = None if token is None else self.subjects.name(token, kind, attribution, now)
-        return draft.interaction(reader, place, answer, named, now, test=self.training)
+        return draft.interaction(reader, place, answer, named, now, test=self.training, authenticity=authenticity)
 
     def _heard(self, reader: Reader, advertisement: Advertisement, now: Moment) -> Outcome:
         """Take in what a beacon sent: a customer's, the store's own, or (nearly always) nobody's that we know."""
@@ -185,6 +213,11 @@ class Path:
 
     def _reported(self, reports: Iterable[HealthReport], now: Moment) -> tuple[Draft, ...]:
         return draft.healths(reports, self.registry.touchpoints, now, test=self.training)
+
+
+def _as_read(identifier: Identifier, reading: Reading) -> Identifier:
+    """Return what debounce goes by: a forgery repeats no genuine reading of the same thing, nor hides behind one."""
+    return Identifier(FORGED, identifier.text) if reading.verdict == FORGED else identifier
 
 
 def _acted(*drafts: Draft) -> Outcome:

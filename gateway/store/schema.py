@@ -74,6 +74,11 @@ def _capture_3(database: "Database") -> None:
     )
 
 
+def _capture_4(database: "Database") -> None:
+    """Keep the counters of SUN tags."""
+    database.table("sun_counter").create({"tag": str, "counter": int}, pk="tag", not_null={"counter"}, strict=True)
+
+
 def _count_changes_of_consents(database: "Database", *tables: str) -> None:
     """Let a number rise with every change, so that readers know when to forget what they remember."""
     database.conn.execute("CREATE TABLE generation (number INTEGER NOT NULL) STRICT")
@@ -183,7 +188,7 @@ def _migrate(connection: sqlite3.Connection, name: str, steps: Sequence[object])
     migrations.apply(Database(connection))
 
 
-CAPTURE_STEPS = (_capture_1, _capture_2, _capture_3)
+CAPTURE_STEPS = (_capture_1, _capture_2, _capture_3, _capture_4)
 UPLINK_STEPS = (_uplink_1, _uplink_2, _uplink_3)
 
 CAPTURE = Schema("capture.db", len(CAPTURE_STEPS), lambda connection: _migrate(connection, "capture", CAPTURE_STEPS))

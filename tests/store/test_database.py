@@ -181,6 +181,7 @@ def test_a_damaged_file_is_set_aside_and_what_is_whole_taken_over(tmp_path: Path
             "consent_handle": 0,
             "touchpoint": 1,
             "mark": 0,
+            "sun_counter": 0,
             "audit": 0,
         }
         assert connection.execute("SELECT id FROM touchpoint").fetchall() == [("a",)]

@@ -3,9 +3,10 @@
 No decoder raises, whatever it is given: it returns None or nothing.
 """
 
-from gateway.core.decode import altbeacon, eddystone, gs1, ibeacon, link, ndef
+from gateway.core.decode import altbeacon, eddystone, gs1, ibeacon, link, ndef, sun
 from gateway.core.decode.beacon import Beacon
 from gateway.core.decode.namespace import ANY, Namespaces
+from gateway.core.decode.sun import Mirrors
 from gateway.core.sighting import Advertisement, Identifier, Scan, Tag, Telemetry
 
 GS1_SYMBOLOGIES = frozenset({"]C1", "]d2", "]e0", "]Q3", "]J1"})
@@ -30,33 +31,40 @@ def advertisement(ad: Advertisement, wanted: Namespaces = ANY) -> Beacon | Telem
     return None
 
 
-def tag(tag: Tag) -> tuple[Identifier, ...]:
-    """Return what a tag may be known as, the most specific first: what its NDEF message says, then its UID."""
+def tag(tag: Tag, mirrors: Mirrors = sun.MIRRORS) -> tuple[Identifier, ...]:
+    """Return what a tag may be known as, the most specific first: what its NDEF message says, then its UID.
+
+    Nothing of a SUN message is proven here (`gateway.core.authenticity`): its link is known without it.
+    """
     by_uid = (Identifier("nfc-uid", tag.uid.hex()),) if tag.uid else ()
     match ndef.first(tag.ndef):
         case ndef.Uri(text):
-            return (*_link(text), *by_uid)
+            return (*_link(text, mirrors), *by_uid)
         case ndef.Text(text):
             return (*_text(text), *by_uid)
         case _:
             return by_uid
 
 
-def scan(scan: Scan) -> tuple[Identifier, ...]:
-    """Return what a scan may be known as, the most specific first; () for what no printed code should hold."""
+def scan(scan: Scan, mirrors: Mirrors = sun.MIRRORS) -> tuple[Identifier, ...]:
+    """Return what a scan may be known as, the most specific first; () for what no printed code should hold.
+
+    A phone may show the link of a tag that it has read, so a SUN message is left out as it is in `tag`.
+    """
     text = scan.text.strip(_BLANK)
     if not text or len(text) > link.LONGEST:
         return ()
     if scan.symbology in GS1_SYMBOLOGIES:
-        return gs1.from_elements(text) or _link(text)
+        return gs1.from_elements(text) or _link(text, mirrors)
     if scan.symbology in GTIN_SYMBOLOGIES and (product := gs1.from_digits(text)):
         return product
-    return _link(text) or _text(text)
+    return _link(text, mirrors) or _text(text)
 
 
-def _link(text: str) -> tuple[Identifier, ...]:
-    """Return the link itself, then what it identifies by GS1's rules."""
-    url = link.canonical(text)
+def _link(text: str, mirrors: Mirrors) -> tuple[Identifier, ...]:
+    """Return the link itself, without what a tag has written into it, then what it identifies by GS1's rules."""
+    message = sun.find(text, mirrors)
+    url = link.canonical(text) if message is None else message.bare
     return () if url is None else (Identifier("link", url), *gs1.from_link(url))
 
 
