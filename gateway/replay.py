@@ -19,7 +19,7 @@ from gateway.core.sighting import Moment, Sighting
 from gateway.daemon.capture import registry, sighting_path
 from gateway.daemon.trust import ledger as ledger_of
 from gateway.keys import key_ring
-from gateway.sources.recording import Recorded, parse
+from gateway.sources.recording import ClockStep, Condition, Recorded, parse
 from gateway.store.backlog import Backlog
 from gateway.store.database import StoreError, only_one, open_writer, transaction
 from gateway.store.outbox import Outbox
@@ -42,6 +42,8 @@ class Replay:
     together: int = TOGETHER
     counts: Counter[str] = field(default_factory=Counter)
     _saved: Counter[str] = field(default_factory=Counter)
+    _set_ms: int = 0
+    """How far the wall clock has been set since the start."""
 
     def run(self) -> Counter[str]:
         """Play the recording and return what became of its sightings. Raises StoreError, ConfigError, OSError."""
@@ -81,12 +83,18 @@ class Replay:
 
     def _outcomes(self, path: SightingPath) -> Iterator[Outcome]:
         at = 0.0
-        for recorded in self._recorded():
-            at = max(at, recorded.at)  # a line that stands too late is seen when it is read: time only goes on
+        for said in self._said():
+            at = max(at, said.at)  # a line that stands too late is seen when it is read: time only goes on
             yield from self._meanwhile(path, at)
-            outcome = self._see(path, recorded.sighting, self._moment(int(at * 1e9)))
-            self._count(outcome)
-            yield outcome
+            match said:
+                case ClockStep():
+                    self._set_ms += round(said.seconds * 1000)
+                case Condition():
+                    path.scanner(said.reader, self._moment(int(at * 1e9)), up=said.up)
+                case Recorded():
+                    outcome = self._see(path, said.sighting, self._moment(int(at * 1e9)))
+                    self._count(outcome)
+                    yield outcome
 
     def _see(self, path: SightingPath, sighting: Sighting, now: Moment) -> Outcome:
         if sighting.reader not in path.readers:
@@ -101,17 +109,17 @@ class Replay:
         self.pace(until)
 
     def _moment(self, boot_ns: int) -> Moment:
-        return Moment(boot_ns, self.start_ms + boot_ns // 1_000_000)
+        return Moment(boot_ns, self.start_ms + self._set_ms + boot_ns // 1_000_000)
 
-    def _recorded(self) -> Iterator[Recorded]:
+    def _said(self) -> Iterator[Recorded | Condition | ClockStep]:
         with self.recording.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 try:
-                    recorded = parse(line)
+                    said = parse(line)
                 except ValueError:
                     self._count(Outcome(Fate.DROPPED, "malformed"))
                     continue
-                yield recorded
+                yield said
 
     def _count(self, outcome: Outcome) -> None:
         self.counts["sightings"] += 1

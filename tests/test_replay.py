@@ -14,7 +14,7 @@ from gateway.core.registry import Touchpoint
 from gateway.core.sighting import Sighting
 from gateway.replay import Replay, at_once, real_time
 from gateway.sources import recording
-from gateway.sources.recording import Recorded
+from gateway.sources.recording import ClockStep, Condition, Recorded
 from gateway.store import ledger, touchpoints
 from gateway.store.backlog import Backlog
 from gateway.store.database import HeldError, StoreError, only_one, open_writer, transaction
@@ -136,6 +136,25 @@ def test_what_is_replayed_took_the_path(settings: Settings, directory: Path) -> 
     assert [subject and subject["attribution"] for subject in subjects] == [
         "direct", "visit", None, "visit", "direct", "direct", None,
     ]  # fmt: skip
+
+
+def test_nobody_leaves_while_a_reader_was_down(settings: Settings, directory: Path) -> None:
+    """What is not heard meanwhile is no departure; afterwards silence counts anew."""
+    down, up = (recording.format(Condition(at, "salon", up=at > 30)) for at in (25.0, 300.0))
+    played = replay(settings, recorded(directory, DAY[4:9], down, up, recording.format(Recorded(400.0, scan("good")))))
+    assert [(event.kind, event.time[14:]) for event in events(played)][:2] == [
+        (EventType.APPEARED, "00:21.000Z"),
+        (EventType.DISAPPEARED, "05:10.000Z"),
+    ]
+    assert played.counts["sightings"] == 6
+
+
+def test_a_clock_that_was_set_changes_times_and_no_duration(settings: Settings, directory: Path) -> None:
+    """Events bear the wall clock as it was; a stay lasts as long as it did."""
+    step = recording.format(ClockStep(25.0, 3_000.0))
+    played = events(replay(settings, recorded(directory, DAY[4:9], step, recording.format(Recorded(60, scan("good"))))))
+    assert [event.time[14:] for event in played] == ["00:21.000Z", "50:32.000Z", "51:00.000Z"]
+    assert json.loads(played[1].model_dump_json())["data"]["dwell"] == 2.0
 
 
 def test_the_live_outbox_is_only_read(settings: Settings, directory: Path) -> None:

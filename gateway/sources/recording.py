@@ -3,8 +3,12 @@
     {"at": 12.345, "reader": "salon", "ble": {"address": "C4:00:00:00:00:01", "rssi": -61, "service": {"feaa": "00e3"}}}
     {"at": 14.1, "reader": "counter-nfc", "nfc": {"uid": "04a2b3c4d5e680", "ndef": "d1010155"}}
     {"at": 15.9, "reader": "counter-scanner", "scan": {"text": "https://id.acme.example/01/...", "symbology": "]Q1"}}
+    {"at": 20.0, "reader": "salon", "up": false}
+    {"at": 33.3, "clock": -2.5}
 
-Bytes are in hexadecimal, company identifiers and service UUIDs four hex digits. What is empty may be left out.
+The last two say that a reader's device can be read no longer, until it is up again, and that the wall clock was set
+forward by so many seconds, or back. Bytes are in hexadecimal, company identifiers and service UUIDs four hex digits.
+What is empty may be left out.
 """
 
 import json
@@ -27,6 +31,23 @@ class Recorded:
 
     at: float
     sighting: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """From then on a reader's device can be read, or it cannot."""
+
+    at: float
+    reader: str
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """The wall clock was set forward by so many seconds, or back if they are negative."""
+
+    at: float
+    seconds: float
 
 
 class _Strict(BaseModel):
@@ -63,16 +84,32 @@ class _Scan(_Strict):
 
 class _Line(_Strict):
     at: float = Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)
-    reader: str = Field(min_length=1)
+    reader: str | None = Field(default=None, min_length=1)
     ble: _Ble | None = None
     nfc: _Nfc | None = None
     scan: _Scan | None = None
+    up: bool | None = None
+    clock: float | None = Field(default=None, ge=-LONGEST_SECONDS, le=LONGEST_SECONDS, allow_inf_nan=False)
+
+    def said(self) -> Recorded | Condition | ClockStep:
+        """Return the one thing that the line says. Raises ValueError."""
+        devices = [device for device in (self.ble, self.nfc, self.scan) if device is not None]
+        if len(devices) + (self.up is not None) + (self.clock is not None) != 1:
+            raise ValueError("exactly one of ble, nfc, scan, up and clock is needed")
+        if (self.reader is None) is (self.clock is None):
+            raise ValueError("reader: is needed for whatever a reader does, and for nothing else")
+        if self.clock is not None:
+            return ClockStep(self.at, self.clock)
+        reader = self.reader or ""
+        if self.up is not None:
+            return Condition(self.at, reader, self.up)
+        return Recorded(self.at, Sighting(reader, devices[0].payload()))
 
 
 _KEYS = frozenset(key for model in (_Line, _Ble, _Nfc, _Scan) for key in model.model_fields)
 
 
-def parse(line: str | bytes) -> Recorded:
+def parse(line: str | bytes) -> Recorded | Condition | ClockStep:
     """Return what a line of a recording says.
 
     Raises ValueError, with the place in the line (a key or a column) and what is wrong there, but nothing of what
@@ -82,16 +119,20 @@ def parse(line: str | bytes) -> Recorded:
         read = _Line.model_validate_json(line)
     except ValidationError as error:
         raise ValueError(_complaint(error)) from None
-    payloads = [device.payload() for device in (read.ble, read.nfc, read.scan) if device is not None]
-    if len(payloads) != 1:
-        raise ValueError("exactly one of ble, nfc and scan is needed")
-    return Recorded(read.at, Sighting(read.reader, payloads[0]))
+    return read.said()
 
 
-def format(recorded: Recorded) -> str:  # noqa: A001 -- read as `recording.format`, beside `recording.parse`
+def format(said: Recorded | Condition | ClockStep) -> str:  # noqa: A001 -- read as `recording.format`
     """Return the line, without its end, that `parse` reads as this."""
-    sighting = recorded.sighting
-    line = {"at": recorded.at, "reader": sighting.reader, **_device(sighting.payload)}
+    match said:
+        case Recorded():
+            line = {"at": said.at, "reader": said.sighting.reader, **_device(said.sighting.payload)}
+        case Condition():
+            line = {"at": said.at, "reader": said.reader, "up": said.up}
+        case ClockStep():
+            line = {"at": said.at, "clock": said.seconds}
+        case _:
+            assert_never(said)
     return json.dumps(line, ensure_ascii=False)
 
 

@@ -2,7 +2,7 @@
 
 Its device is a recording (see `recording`): a regular file, which is played once, in real time from when it is
 opened, or a FIFO, whose lines are played as they come. Several simulated readers may share a file: each takes the
-lines that name it. A line that cannot be read is dropped as `malformed`.
+lines that name it, and the wall clock is never set. A line that cannot be read is dropped as `malformed`.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.sources.framing import Discarded, Lines
-from gateway.sources.recording import Recorded, parse
+from gateway.sources.recording import ClockStep, Condition, Recorded, parse
 from gateway.sources.source import CAPACITY, DeviceLostError, Source, SourceStatus
 
 CHUNK = 65_536
@@ -55,9 +55,9 @@ class SimulatedSource(Source):
         loop = asyncio.get_running_loop()
         start = loop.time()
         for lines in batches(recording):
-            for recorded in self._mine(lines):
-                await asyncio.sleep(start + recorded.at - loop.time())
-                await self._put(recorded.sighting.payload)
+            for said in self._mine(lines):
+                await asyncio.sleep(start + said.at - loop.time())
+                await self._take(said)
             await asyncio.sleep(0)  # others run, even while no line is ours
         await loop.create_future()  # played: from now on a reader that nobody comes to
 
@@ -84,16 +84,27 @@ class SimulatedSource(Source):
             transport.close()
 
     async def _put_all(self, lines: Iterable[bytes | Discarded]) -> None:
-        for recorded in self._mine(lines):
-            await self._put(recorded.sighting.payload)
+        for said in self._mine(lines):
+            await self._take(said)
 
-    def _mine(self, lines: Iterable[bytes | Discarded]) -> Iterator[Recorded]:
+    async def _take(self, said: Recorded | Condition) -> None:
+        match said:
+            case Recorded():
+                await self._put(said.sighting.payload)
+            case Condition():
+                self._report(SourceStatus(self._name, said.up, None if said.up else "down, as it was recorded"))
+
+    def _mine(self, lines: Iterable[bytes | Discarded]) -> Iterator[Recorded | Condition]:
         for line in lines:
-            recorded = self._parse(line)
-            if recorded is not None and recorded.sighting.reader == self._name:
-                yield recorded
+            match self._parse(line):
+                case Recorded() as said if said.sighting.reader == self._name:
+                    yield said
+                case Condition() as said if said.reader == self._name:
+                    yield said
+                case _:
+                    pass
 
-    def _parse(self, line: bytes | Discarded) -> Recorded | None:
+    def _parse(self, line: bytes | Discarded) -> Recorded | Condition | ClockStep | None:
         try:
             if not isinstance(line, Discarded):
                 return parse(line)

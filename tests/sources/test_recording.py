@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.sighting import Advertisement, Scan, Sighting, Tag
+from gateway.core.sighting import Advertisement, Payload, Scan, Sighting, Tag
 from gateway.sources import recording
-from gateway.sources.recording import Recorded
+from gateway.sources.recording import ClockStep, Condition, Recorded
 
 CARD = "4242deadbeef"
 
@@ -30,10 +30,18 @@ RECORDED = st.builds(
     at=st.floats(0, 1e6),
     sighting=st.builds(Sighting, reader=TEXT.filter(bool), payload=ADVERTISEMENTS | TAGS | SCANS),
 )
+CONDITIONS = st.builds(Condition, at=st.floats(0, 1e6), reader=TEXT.filter(bool), up=st.booleans())
+STEPS = st.builds(ClockStep, at=st.floats(0, 1e6), seconds=st.floats(-1e6, 1e6))
 
 
 def line(**changes: object) -> str:
     return json.dumps({"at": 1.5, "reader": "salon"} | changes)
+
+
+def payload(text: str | bytes) -> Payload:
+    said = recording.parse(text)
+    assert isinstance(said, Recorded)
+    return said.sighting.payload
 
 
 def complaint(text: str | bytes) -> str:
@@ -51,24 +59,30 @@ def test_an_advertisement_is_read() -> None:
 
 def test_a_tag_is_read() -> None:
     """`nfc` gives the UID and the raw NDEF message, which may be missing."""
-    assert recording.parse(line(nfc={"uid": "04a2", "ndef": "D101"})).sighting.payload == Tag(b"\x04\xa2", b"\xd1\x01")
-    assert recording.parse(line(nfc={"uid": "04a2"})).sighting.payload == Tag(b"\x04\xa2")
+    assert payload(line(nfc={"uid": "04a2", "ndef": "D101"})) == Tag(b"\x04\xa2", b"\xd1\x01")
+    assert payload(line(nfc={"uid": "04a2"})) == Tag(b"\x04\xa2")
 
 
 def test_a_scan_is_read() -> None:
     """`scan` gives the text and the AIM identifier, which may be missing; bytes and a line end do not matter."""
     text = line(scan={"text": "https://id.acme.example/", "symbology": "]Q1"}).encode() + b"\n"
-    assert recording.parse(text).sighting.payload == Scan("https://id.acme.example/", "]Q1")
-    assert recording.parse(line(scan={"text": "plain"})).sighting.payload == Scan("plain")
+    assert payload(text) == Scan("https://id.acme.example/", "]Q1")
+    assert payload(line(scan={"text": "plain"})) == Scan("plain")
 
 
-@given(recorded=RECORDED)
+def test_a_reader_that_fails_and_a_clock_that_is_set_are_read() -> None:
+    """`up` says whether a reader's device can be read; `clock`, without a reader, by how much the clock was set."""
+    assert recording.parse(line(up=False)) == Condition(1.5, "salon", up=False)
+    assert recording.parse('{"at": 1.5, "clock": -90}') == ClockStep(1.5, -90)
+
+
+@given(said=RECORDED | CONDITIONS | STEPS)
 @settings(max_examples=200)
-def test_what_is_formatted_is_parsed_back(recorded: Recorded) -> None:
+def test_what_is_formatted_is_parsed_back(said: Recorded | Condition | ClockStep) -> None:
     """A formatted line is one line, and parses to what it was made of."""
-    text = recording.format(recorded)
+    text = recording.format(said)
     assert not set(text) & set("\r\n")
-    assert recording.parse(text) == recorded
+    assert recording.parse(text) == said
 
 
 @pytest.mark.parametrize(
@@ -91,8 +105,13 @@ def test_what_is_formatted_is_parsed_back(recorded: Recorded) -> None:
         ({"ble": {**BLE, "rssi": -500}}, "ble.rssi: "),
         ({"ble": {**BLE, "manufacturer": {CARD: "00"}}}, "ble.manufacturer.(key)"),
         ({"ble": {**BLE, "service": {"feaa": CARD + "zz"}}}, "ble.service.(key): "),
-        ({}, "exactly one of ble, nfc and scan"),
-        ({"scan": {"text": CARD}, "nfc": {"uid": CARD}}, "exactly one of ble, nfc and scan"),
+        ({}, "exactly one of ble, nfc, scan, up and clock"),
+        ({"scan": {"text": CARD}, "nfc": {"uid": CARD}}, "exactly one of ble, nfc, scan, up and clock"),
+        ({"scan": {"text": CARD}, "up": True}, "exactly one of ble, nfc, scan, up and clock"),
+        ({"reader": None, "scan": {"text": CARD}}, "reader: "),
+        ({"reader": CARD, "clock": 1}, "reader: "),
+        ({"reader": None, "clock": 1e10}, "clock: "),
+        ({"up": CARD}, "up: "),
     ],
 )
 def test_a_bad_line_is_told_by_place_without_its_content(changes: dict[str, Any], said: str) -> None:
@@ -113,6 +132,6 @@ def test_a_line_that_is_no_json_object_is_told_without_its_content(text: str | b
 def test_any_line_parses_or_raises_a_value_error(text: str | bytes) -> None:
     """Nothing but ValueError comes out of a hostile line."""
     try:
-        assert isinstance(recording.parse(text), Recorded)
+        assert isinstance(recording.parse(text), Recorded | Condition | ClockStep)
     except ValueError as error:
         assert type(error) is ValueError  # noqa: PT017 -- a valid line is allowed too

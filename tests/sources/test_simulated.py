@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.sighting import Scan, Sighting
 from gateway.sources import recording
-from gateway.sources.recording import Recorded
+from gateway.sources.recording import ClockStep, Condition, Recorded
 from gateway.sources.simulated import LINE_LIMIT, SimulatedSource
 from tests.sources.watch import Watch, take
 
@@ -70,6 +70,17 @@ async def test_what_is_late_comes_at_once_and_whole(path: Path, watch: Watch) ->
     record(path, *map(scan, numbers))
     async with source(path, watch) as reader:
         assert texts(await take(reader, len(numbers))) == numbers
+    assert watch.dropped == {}
+
+
+async def test_a_reader_that_was_down_is_down(path: Path, watch: Watch) -> None:
+    """As recorded, of this reader alone; a clock that was set is the clock of then."""
+    down, up = Condition(0, "counter", up=False), Condition(0, "counter", up=True)
+    lines = [recording.format(each) + "\n" for each in (down, Condition(0, "salon", up=False), ClockStep(0, 60), up)]
+    record(path, lines[0], scan("meanwhile"), *lines[1:], scan("again"))
+    async with source(path, watch) as reader:
+        assert texts(await take(reader, 2)) == ["meanwhile", "again"]
+    assert [status.up for status in watch.statuses] == [True, False, True]
     assert watch.dropped == {}
 
 
