@@ -98,8 +98,8 @@ class Path:
         if not reading.candidates:
             return UNREADABLE
         found = self.registry.find(reading.candidates)
-        if found is None or isinstance(found[1], Badge):
-            return UNKNOWN if found is None else BADGE
+        if found is None:
+            return UNKNOWN
         identifier, meaning = found
         if self.debounce.repeats(reader.name, _as_read(identifier, reading), now.boot_ns):
             return ABSORBED
