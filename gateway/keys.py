@@ -69,7 +69,7 @@ def link_keys(settings: Settings) -> LinkKeys | None:
     try:
         return read_link_keys(path)
     except KeyFileError as error:
-        help_ = "make one: touchpoint codes new-key --help"
+        help_ = "make one: touchpoint codes key --help"
         raise ConfigError([Problem(str(path), None, "links.signing_keys", str(error), help_)]) from None
 
 

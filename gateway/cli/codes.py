@@ -109,7 +109,7 @@ def sheet(  # noqa: PLR0913 -- its options
     with _explained():
         from gateway.provision.codes import alone, pages, table
 
-        listed = out.with_suffix(".csv")
+        listed = out.with_suffix(".codes.csv")
         text = None if file is None else registry_text(file, settings)
         wanted = _codes(settings, _linked(settings) if text is None else _parsed(settings, text))
         files = {} if each is None else _files(wanted, each, f".{each_as}")
@@ -241,8 +241,8 @@ def export(
     typer.echo(f"{out}: {len(wanted)} links.")
 
 
-@app.command("new-key", short_help="Make a key that signs links.")
-def new_key(
+@app.command(short_help="Make a key that signs links.")
+def key(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="As [links] signing_keys has it.")],
 ) -> None:
     """Make a key that signs links, in a new file or beside the keys in one that is there.

@@ -208,7 +208,7 @@ class LinksSettings(_Table):
     """The domain under which they are written, in lower case."""
 
     signing_keys: FileOrCredential | None = Field(default=None, examples=["/etc/touchpoint/links.json"])
-    """The keys that sign them (touchpoint codes new-key): a file, or the name of a systemd credential. With keys, a
+    """The keys that sign them (touchpoint codes key): a file, or the name of a systemd credential. With keys, a
     link under the domain that names a touchpoint counts only with its signature."""
 
     unsigned: bool = False

@@ -41,7 +41,7 @@ signing_keys = "./links.json"
     monkeypatch.setenv("TOUCHPOINT_CONFIG", str(tmp_path / "gateway.toml"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "codes.csv").write_text(CSV, encoding="utf-8-sig")
-    assert typed("codes", "new-key", "links.json").exit_code == 0
+    assert typed("codes", "key", "links.json").exit_code == 0
     return tmp_path
 
 
@@ -67,7 +67,7 @@ def refused(*words: str) -> str:
 def test_a_sheet_is_made_registered_and_verified(home: Path) -> None:
     """From a spreadsheet's file; a touchpoint without identifiers has its link made; beside it stands what was made."""
     assert "4 codes of 22.5 mm on a page, all read back" in made("sheet", "codes.csv", "--out", "sheet.pdf")
-    rows = list(csv.DictReader((home / "sheet.csv").read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader((home / "sheet.codes.csv").read_text(encoding="utf-8").splitlines()))
     assert [(row["id"], row["answer"]) for row in rows] == [
         ("catalogue-12", ""),
         ("diver", ""),
@@ -155,7 +155,7 @@ def test_a_link_is_explained(home: Path) -> None:
 def test_a_new_key_leaves_what_is_printed_valid(home: Path) -> None:
     """It signs what is made from now on."""
     made("sheet", "codes.csv", "--out", "old.pdf")
-    assert "key 2 signs" in made("new-key", "links.json")
+    assert "key 2 signs" in made("key", "links.json")
     made("sheet", "--out", "new.pdf")
     for file, kid in (("old.pdf", "key 1"), ("new.pdf", "key 2")):
         assert kid in made("verify", file)
@@ -166,8 +166,8 @@ def test_the_websites_resolver_gets_the_same_touchpoints(home: Path) -> None:
     """A link set (RFC 9264) of unsigned links; the same as CSV."""
     made("sheet", "codes.csv", "--out", "sheet.pdf")
     target = "https://www.acme.example/{kind}/{id}?a={answer}"
-    made("export", "--target", target, "--out", "links.json.json")
-    (context, *_) = json.loads((home / "links.json.json").read_text(encoding="utf-8"))["linkset"]
+    made("export", "--target", target, "--out", "links.set.json")
+    (context, *_) = json.loads((home / "links.set.json").read_text(encoding="utf-8"))["linkset"]
     assert context == {
         "anchor": "https://id.acme.example/t/catalogue-12",
         "https://ref.gs1.org/voc/defaultLink": [
