@@ -126,6 +126,10 @@ class StoreBeacons:
             return beacon.report(now_ns, "moved")
         return beacon.report(now_ns) if beacon.is_due(now_ns) else None
 
+    def part(self, address: str) -> None:
+        """Forget whose telemetry this address sends: it has named somebody else."""
+        self._senders.pop(address, None)
+
     def knows(self, address: str) -> bool:
         """Tell whether this address sent the identifier of a touchpoint lately."""
         return address in self._senders

@@ -15,11 +15,13 @@ from typing import Literal
 
 from gateway.core import decode, draft
 from gateway.core.authenticity import FORGED, REFUSED, Authenticator, Reading, Spent
+from gateway.core.decode.namespace import Namespaces
 from gateway.core.draft import INTERACTION, Reader
+from gateway.core.ephemeral import Ephemeral
 from gateway.core.event import Authenticity, Draft, EventType, TouchpointRef
 from gateway.core.health import HealthReport, StoreBeacons
-from gateway.core.registry import Bearer, Known, Registry
-from gateway.core.sighting import Advertisement, Identifier, Moment, Sighting, Tag, Telemetry
+from gateway.core.registry import Badge, Bearer, Known, Registry
+from gateway.core.sighting import Advertisement, Identifier, Moment, SealedTelemetry, Sighting, Tag, Telemetry
 from gateway.core.stay import Stays
 from gateway.core.subject import Subjects
 from gateway.core.visit import Debounce, Visits
@@ -49,6 +51,9 @@ class Outcome:
 
 ABSORBED = Outcome(Fate.ABSORBED)
 UNKNOWN = Outcome(Fate.DROPPED, "unknown")
+BADGE = Outcome(Fate.DROPPED, "badge")
+UNVERIFIED = Outcome(Fate.DROPPED, "unverified")
+"""Encrypted telemetry that the key of the beacon does not open, or for which there is no key."""
 UNREADABLE = Outcome(Fate.DROPPED, "unreadable")
 NOT_VALID = Outcome(Fate.DROPPED, "not-valid")
 NOT_BELIEVED = Outcome(Fate.DROPPED, "not-believed")
@@ -65,6 +70,7 @@ class Path:
     debounce: Debounce
     presence: Zones = field(default_factory=Zones)
     beacons: StoreBeacons = field(default_factory=StoreBeacons)
+    ephemeral: Ephemeral = field(default_factory=Ephemeral)
     authenticator: Authenticator = field(default_factory=Authenticator)
     training: bool = False
     """Staff are trying things out: events say `test`."""
@@ -98,8 +104,8 @@ class Path:
         if not reading.candidates:
             return UNREADABLE
         found = self.registry.find(reading.candidates)
-        if found is None:
-            return UNKNOWN
+        if found is None or isinstance(found[1], Badge):
+            return UNKNOWN if found is None else BADGE
         identifier, meaning = found
         if self.debounce.repeats(reader.name, _as_read(identifier, reading), now.boot_ns):
             return ABSORBED
@@ -146,16 +152,21 @@ class Path:
 
     def _heard(self, reader: Reader, advertisement: Advertisement, now: Moment) -> Outcome:
         """Take in what a beacon sent: a customer's, the store's own, or (nearly always) nobody's that we know."""
-        heard = decode.advertisement(advertisement, self.registry.namespaces)
+        heard = decode.advertisement(advertisement, self.wanted())
         if heard is None:
             return UNKNOWN
-        if isinstance(heard, Telemetry):
+        if isinstance(heard, Telemetry | SealedTelemetry):
             return self._told(advertisement.address, heard, now)
-        meaning = self.registry.lookup(heard.identifier)
+        identifier = self.ephemeral.resolve(heard.identifier, advertisement.address, now)
+        meaning = self.registry.lookup(identifier)
         if meaning is None:
             return UNKNOWN
+        if not isinstance(meaning, Known):
+            self.beacons.part(advertisement.address)
+        if isinstance(meaning, Badge):
+            return BADGE
         if isinstance(meaning, Bearer):
-            stay = (reader.place, heard.identifier)
+            stay = (reader.place, identifier)
             change = self.presence.observe(stay, advertisement.rssi, heard.reference_rssi, now.boot_ns)
             return _absorbed_or_acted(self.stays.moved(change, reader, now, test=self.training) if change else ())
         report = self.beacons.observe(
@@ -163,10 +174,17 @@ class Path:
         )
         return _absorbed_or_acted(self._reported([report] if report else (), now))
 
-    def _told(self, address: str, telemetry: Telemetry, now: Moment) -> Outcome:
+    def wanted(self) -> Namespaces:
+        """Return whose advertisements are worth decoding: those that the registry knows, and what our beacons send."""
+        return replace(self.registry.namespaces, own=self.ephemeral.table)
+
+    def _told(self, address: str, said: Telemetry | SealedTelemetry, now: Moment) -> Outcome:
         """Telemetry belongs to the identifier that the same address sent last; a stranger's is dropped."""
         if not self.beacons.knows(address):
             return UNKNOWN
+        telemetry = self.ephemeral.open(address, said) if isinstance(said, SealedTelemetry) else said
+        if telemetry is None:
+            return UNVERIFIED
         report = self.beacons.telemetry(address, telemetry, now.boot_ns)
         return _absorbed_or_acted(self._reported([report] if report else (), now))
 
@@ -188,13 +206,14 @@ class Path:
         """Return the events that the passing of time makes: departures, and beacons gone silent."""
         self.visits.expire(now.boot_ns)
         self.debounce.expire(now.boot_ns)
+        self.ephemeral.expire(now)
         changes, reports = self.presence.expire(now.boot_ns), self.beacons.expire(now.boot_ns)
         left = [event for change in changes for event in self.stays.moved(change, None, now, test=self.training)]
         return (*left, *self._reported(reports, now))
 
     def next_deadline(self) -> int | None:
         """Return when `expire` must be called next (CLOCK_BOOTTIME, ns); None while nothing is pending."""
-        pending = (self.visits, self.debounce, self.presence, self.beacons)
+        pending = (self.visits, self.debounce, self.presence, self.beacons, self.ephemeral)
         deadlines = [deadline for part in pending if (deadline := part.next_deadline()) is not None]
         return min(deadlines, default=None)
 

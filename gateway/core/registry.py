@@ -58,6 +58,21 @@ class Bearer:
 
 
 @dataclass(frozen=True, slots=True)
+class Badge:
+    """The identifier is what one of the staff carries: nothing is made of it."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class BadgeRule:
+    """What counts as a badge: every identifier of this kind whose value is this, or begins so."""
+
+    kind: str
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
 class BearerRule:
     """What counts as a customer's token: every identifier of this kind whose value goes on after this prefix."""
 
@@ -72,7 +87,10 @@ class BearerRule:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Touchpoints by identifier, and the rules for tokens. A touchpoint's own identifier wins over a rule."""
+    """Touchpoints by identifier, and the rules for tokens and badges.
+
+    A touchpoint's own identifier wins over the rules, a badge over a token: badges may be of the customers' namespace.
+    """
 
     version: int
     touchpoints: Mapping[str, Touchpoint]
@@ -82,21 +100,25 @@ class Registry:
     """Prefixes by kind of identifier."""
     namespaces: Namespaces = ANY
     """Of the beacons that are worth decoding."""
+    badges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Prefixes by kind of identifier, as in `rules`."""
 
-    def lookup(self, identifier: Identifier) -> Known | Bearer | None:
+    def lookup(self, identifier: Identifier) -> Known | Bearer | Badge | None:
         """Return what the identifier means. One look-up for the stranger's beacon, which is nearly every one."""
         known = self.known.get(identifier)
         if known is not None:
             return known
+        prefixes, value = self.badges.get(identifier.kind), identifier.value
+        if prefixes is not None and value.startswith(prefixes):
+            return Badge(identifier.kind)
         prefixes = self.rules.get(identifier.kind)
         if prefixes is None:
             return None
-        value = identifier.value
         if value.startswith(prefixes) and any(value.startswith(each) and len(value) > len(each) for each in prefixes):
             return Bearer(identifier.kind)
         return None
 
-    def find(self, candidates: Iterable[Identifier]) -> tuple[Identifier, Known | Bearer] | None:
+    def find(self, candidates: Iterable[Identifier]) -> tuple[Identifier, Known | Bearer | Badge] | None:
         """Return the first candidate that means something, with its meaning."""
         for identifier in candidates:
             meaning = self.lookup(identifier)
@@ -105,7 +127,12 @@ class Registry:
         return None
 
 
-def build(version: int, touchpoints: Iterable[Touchpoint], rules: Iterable[BearerRule] = ()) -> Registry:
+def build(
+    version: int,
+    touchpoints: Iterable[Touchpoint],
+    rules: Iterable[BearerRule] = (),
+    badges: Iterable[BadgeRule] = (),
+) -> Registry:
     """Build a snapshot. Of two touchpoints with the same identifier the first has it; imports refuse such files."""
     by_id = {touchpoint.id: touchpoint for touchpoint in touchpoints}
     known: dict[Identifier, Known] = {}
@@ -113,12 +140,17 @@ def build(version: int, touchpoints: Iterable[Touchpoint], rules: Iterable[Beare
         for text in touchpoint.identifiers:
             identifier, answer = split(text, feedback=touchpoint.kind == "feedback")
             known.setdefault(identifier, Known(touchpoint, answer))
+    tokens, staff = _by_kind(rules), _by_kind(badges)
+    every = [(kind, prefix) for each in (tokens, staff) for kind, several in each.items() for prefix in several]
+    ours = namespaces([(identifier.kind, identifier.value) for identifier in known], every)
+    return Registry(version, by_id, known, tokens, ours, staff)
+
+
+def _by_kind(rules: Iterable[BearerRule | BadgeRule]) -> dict[str, tuple[str, ...]]:
     prefixes: dict[str, tuple[str, ...]] = {}
     for rule in rules:
         prefixes[rule.kind] = (*prefixes.get(rule.kind, ()), rule.prefix)
-    every = [(kind, prefix) for kind, several in prefixes.items() for prefix in several]
-    ours = namespaces([(identifier.kind, identifier.value) for identifier in known], every)
-    return Registry(version, by_id, known, prefixes, ours)
+    return prefixes
 
 
 def split(text: str, *, feedback: bool) -> tuple[Identifier, str | None]:

@@ -55,6 +55,15 @@ class Telemetry:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedTelemetry:
+    """What a beacon says of itself to whoever has its key (Eddystone-TLM, version 1)."""
+
+    ciphertext: bytes = field(repr=False)
+    salt: bytes = field(repr=False)
+    tag: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Advertisement:
     """One BLE advertisement as bleak hands it over."""
 

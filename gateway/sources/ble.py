@@ -34,7 +34,7 @@ from bleak.exc import BleakDBusError, BleakError
 from gateway.core import decode
 from gateway.core.decode import Beacon
 from gateway.core.decode.namespace import ANY, Namespaces
-from gateway.core.sighting import Advertisement, Sighting, Telemetry
+from gateway.core.sighting import Advertisement, SealedTelemetry, Sighting, Telemetry
 from gateway.sources.ble_bluez import ANSWER_SECONDS, SETTLE_SECONDS, TROUBLE, Adapter, Bluez, News, RefusedError, hush
 from gateway.sources.ble_queue import CoalescingQueue
 from gateway.sources.source import CAPACITY, FIRST_PAUSE, LONGEST_PAUSE, DeviceLostError, Source, SourceStatus, pauses
@@ -178,7 +178,7 @@ class BleSource(Source):
         if isinstance(heard, Beacon):
             sender.beacon = (heard.identifier, advertisement)
             self._queue.put(heard.identifier, advertisement)
-        elif isinstance(heard, Telemetry):
+        elif isinstance(heard, Telemetry | SealedTelemetry):
             self._queue.put(("telemetry", advertisement.address), advertisement)
         else:
             return False

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.registry import Bearer, BearerRule, Known, Touchpoint, build, split
+from gateway.core.registry import Badge, BadgeRule, Bearer, BearerRule, Known, Touchpoint, build, split
 from gateway.core.sighting import Identifier
 
 MEMBER = BearerRule("link", "https://id.acme.example/m/")
@@ -67,6 +67,24 @@ def test_a_touchpoint_wins_over_a_rule() -> None:
     registry = build(1, [mine], [MEMBER])
     assert registry.lookup(link("m/1")) == Known(mine)
     assert registry.lookup(link("m/2")) == Bearer("link")
+
+
+def test_a_badge_wins_over_a_token_and_a_touchpoint_over_a_badge() -> None:
+    """One of the staff may carry what customers carry; what hangs on a wall is no badge."""
+    mine = Touchpoint("m", "counter", "M", identifiers=("link:https://id.acme.example/m/staff-1",))
+    registry = build(1, [mine], [MEMBER], [BadgeRule("link", "https://id.acme.example/m/staff-")])
+    assert registry.lookup(link("m/staff-1")) == Known(mine)
+    assert registry.lookup(link("m/staff-2")) == Badge("link")
+    assert registry.lookup(link("m/staff")) == Bearer("link")
+
+
+def test_a_badge_may_be_named_as_a_whole() -> None:
+    """And its namespace is read, so that it is counted as what it is."""
+    uuid = "00010203-0405-0607-0809-0a0b0c0d0e0f"
+    registry = build(1, [], [], [BadgeRule("ibeacon", f"{uuid}/1/2")])
+    assert registry.lookup(Identifier("ibeacon", f"{uuid}/1/2")) == Badge("ibeacon")
+    assert registry.lookup(Identifier("ibeacon", f"{uuid}/1/3")) is None
+    assert registry.namespaces.ibeacon == {bytes(range(16))}
 
 
 def test_the_first_candidate_that_means_something_counts() -> None:

@@ -5,6 +5,10 @@ Beacon frames are as bleak hands them over: manufacturer data without the compan
 
 from struct import pack
 
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
 DOMAINS = {".com": 0, ".org": 1, ".edu": 2, ".net": 3, ".info": 4, ".biz": 5, ".gov": 6}
 MESSAGE_BEGIN, MESSAGE_END, CHUNK, SHORT, HAS_ID = 0x80, 0x40, 0x20, 0x10, 0x08
 EMPTY, WELL_KNOWN, MEDIA, ABSOLUTE_URI = 0, 1, 2, 3
@@ -33,6 +37,32 @@ def eddystone_url(scheme: int, encoded: bytes, power: int = 0) -> bytes:
 def eddystone_tlm(millivolts: int, temperature_256: int, advertisements: int, deciseconds: int) -> bytes:
     """Return an unencrypted Eddystone-TLM frame; the temperature in 1/256 degrees C."""
     return pack(">BBHhLL", 0x20, 0x00, millivolts, temperature_256, advertisements, deciseconds)
+
+
+def eddystone_etlm(key: bytes, time: int, salt: bytes, plain: bytes) -> bytes:
+    """Return an encrypted Eddystone-TLM frame; the time with its K lowest bits cleared, the telemetry in 12 octets.
+
+    EAX from single blocks of AES, as the beacon's firmware has it: OMACs of nonce, header and ciphertext, each of which
+    fits into one block behind its tweak.
+    """
+
+    def aes(block: bytes) -> bytes:
+        return Cipher(AES(key), ECB()).encryptor().update(block)  # noqa: S305
+
+    def doubled(value: int) -> int:
+        return (value << 1 & (1 << 128) - 1) ^ (0x87 if value >> 127 else 0)
+
+    def omac(tweak: int, data: bytes) -> bytes:
+        once = doubled(int.from_bytes(aes(bytes(16)), "big"))
+        if not data:
+            return aes((tweak ^ once).to_bytes(16, "big"))
+        last = int.from_bytes((data + b"\x80").ljust(16, b"\0"), "big") ^ doubled(once)
+        return aes((int.from_bytes(aes(tweak.to_bytes(16, "big")), "big") ^ last).to_bytes(16, "big"))
+
+    nonce = omac(0, time.to_bytes(4, "big") + salt)
+    ciphertext = bytes(one ^ two for one, two in zip(aes(nonce), plain, strict=False))
+    macs = zip(nonce, omac(1, b""), omac(2, ciphertext), strict=True)
+    return b"\x20\x01" + ciphertext + salt + bytes(one ^ two ^ three for one, two, three in macs)[:2]
 
 
 def eddystone_eid(eid: bytes, power: int) -> bytes:

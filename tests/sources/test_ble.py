@@ -17,7 +17,9 @@ from tests.simulators.bluez import Bluez, BluezError, PrivateBus
 from tests.sources.watch import Watch, take
 
 UUID = bytes.fromhex("f7826da64fa24e988024bc5b71e0893e")
-OURS = Namespaces(ibeacon=frozenset({UUID}), altbeacon=frozenset(), eddystone_uid=frozenset(), eddystone_eid=False)
+OURS = Namespaces(
+    ibeacon=frozenset({UUID}), altbeacon=frozenset(), eddystone_uid=frozenset(), eddystone_eid=frozenset(), links=()
+)
 A, B, C = "C4:00:00:00:00:0A", "C4:00:00:00:00:0B", "C4:00:00:00:00:0C"
 FEAA = "0000feaa-0000-1000-8000-00805f9b34fb"
 TLM = {FEAA: bytes.fromhex("20000bb8158000000064000003e8")}
@@ -154,7 +156,7 @@ async def test_what_is_wanted_may_change(bluez: Bluez, watch: Watch) -> None:
     """Another registry counts from the next advertisement on."""
     wanted = [OURS]
     async with reading(watch, wanted=lambda: wanted[0]) as source:
-        wanted[0] = Namespaces(frozenset(), frozenset(), frozenset(), eddystone_eid=False)
+        wanted[0] = Namespaces(frozenset(), frozenset(), frozenset(), frozenset(), ())
         bluez.advertise(A, -60, manufacturer=ibeacon())
         await watch.until(lambda: watch.dropped["unknown"] == 1)
         wanted[0] = OURS

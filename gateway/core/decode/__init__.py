@@ -7,7 +7,7 @@ from gateway.core.decode import altbeacon, eddystone, gs1, ibeacon, link, ndef, 
 from gateway.core.decode.beacon import Beacon
 from gateway.core.decode.namespace import ANY, Namespaces
 from gateway.core.decode.sun import Mirrors
-from gateway.core.sighting import Advertisement, Identifier, Scan, Tag, Telemetry
+from gateway.core.sighting import Advertisement, Identifier, Scan, SealedTelemetry, Tag, Telemetry
 
 GS1_SYMBOLOGIES = frozenset({"]C1", "]d2", "]e0", "]Q3", "]J1"})
 """AIM identifiers of symbols that carry element strings (GS1 General Specifications, figure 7.8.1-1)."""
@@ -17,7 +17,7 @@ GTIN_SYMBOLOGIES = frozenset({"]E0", "]E4", "]I1", None})
 _BLANK = " \t\r\n"
 
 
-def advertisement(ad: Advertisement, wanted: Namespaces = ANY) -> Beacon | Telemetry | None:
+def advertisement(ad: Advertisement, wanted: Namespaces = ANY) -> Beacon | Telemetry | SealedTelemetry | None:
     """Decode an advertisement: the beacon that sent it, what it says of itself, or None for anything else."""
     if ad.service:
         frame = ad.service.get(eddystone.SERVICE)

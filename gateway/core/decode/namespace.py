@@ -4,12 +4,12 @@ Nearly every advertisement in a street is a stranger's. Whether a frame can be o
 its namespace, before anything is made of it (privacy by design: what is nobody's business is never even decoded).
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 Octets = frozenset[bytes] | None
 """Namespaces as they stand in the frame; None: any."""
-_UUID, _ORGANISATION, _NAMESPACE = 16, 16, 10
+_UUID, _ORGANISATION, _NAMESPACE, _EID = 16, 16, 10, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,12 @@ class Namespaces:
     ibeacon: Octets = None
     altbeacon: Octets = None
     eddystone_uid: Octets = None
-    eddystone_eid: bool = True
-    """Ephemeral identifiers have no namespace."""
+    eddystone_eid: Octets = None
+    """Ephemeral identifiers have no namespace: each as a whole."""
+    links: tuple[str, ...] | None = None
+    """Of links in Eddystone-URL how they begin: scheme, host and a slash; None: any."""
+    own: Container[bytes] = frozenset()
+    """The ephemeral identifiers that the store's own beacons send about now (`gateway.core.ephemeral`)."""
 
 
 ANY = Namespaces()
@@ -33,7 +37,8 @@ def namespaces(identifiers: Iterable[tuple[str, str]], prefixes: Iterable[tuple[
         ibeacon=_octets(wanted, "ibeacon", _UUID),
         altbeacon=_octets(wanted, "altbeacon", _ORGANISATION),
         eddystone_uid=_octets(wanted, "eddystone-uid", _NAMESPACE),
-        eddystone_eid=any(kind == "eddystone-eid" for kind, _ in wanted),
+        eddystone_eid=_octets(wanted, "eddystone-eid", _EID),
+        links=tuple({"/".join(value.split("/")[:3]) + "/" for kind, value in wanted if kind == "link"}),
     )
 
 

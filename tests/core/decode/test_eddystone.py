@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.core.decode import eddystone
 from gateway.core.decode.beacon import Beacon
-from gateway.core.sighting import Identifier, Telemetry
+from gateway.core.sighting import Identifier, SealedTelemetry, Telemetry
 from tests.simulators import frames
 
 powers = st.integers(-128, 127)
@@ -78,9 +78,18 @@ def test_telemetry_may_have_no_battery_and_no_thermometer() -> None:
     assert eddystone.decode(frames.eddystone_tlm(0, -0x8000, 7, 10)) == Telemetry(None, None, 7, 1.0)
 
 
-@pytest.mark.parametrize("frame", [b"", b"\x20", b"\x20\x01" + bytes(16), b"\x20\x01" + bytes(12), b"\x40" + bytes(17)])
-def test_encrypted_and_unknown_frames_are_none(frame: bytes) -> None:
-    """Encrypted telemetry (version 1), reserved frames and no frame at all say nothing here."""
+@given(st.binary(min_size=12, max_size=12), st.binary(min_size=2, max_size=2), st.binary(min_size=2, max_size=2))
+def test_encrypted_telemetry_is_taken_apart(ciphertext: bytes, salt: bytes, tag: bytes) -> None:
+    """Version 1 says nothing without the key."""
+    assert eddystone.decode(b"\x20\x01" + ciphertext + salt + tag) == SealedTelemetry(ciphertext, salt, tag)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [b"", b"\x20", b"\x20\x00" + bytes(16), b"\x20\x01" + bytes(12), b"\x20\x02" + bytes(12), b"\x40" + bytes(17)],
+)
+def test_unknown_frames_are_none(frame: bytes) -> None:
+    """Telemetry of another version or length, reserved frames and no frame at all say nothing here."""
     assert eddystone.decode(frame) is None
 
 
@@ -88,12 +97,12 @@ def test_encrypted_and_unknown_frames_are_none(frame: bytes) -> None:
 def test_any_bytes_are_calm(frame: int, rest: bytes) -> None:
     """Whatever follows a frame's first byte, decoding ends with a value."""
     found = eddystone.decode(bytes([frame]) + rest)
-    assert found is None or isinstance(found, Telemetry) == (frame == 0x20)
+    assert found is None or isinstance(found, Telemetry | SealedTelemetry) == (frame == 0x20)
 
 
 @given(st.binary(max_size=30))
 def test_a_frame_of_another_length_is_none(rest: bytes) -> None:
     """UID, TLM and EID have their lengths."""
-    for frame, lengths in ((0x00, {18, 20}), (0x20, {14}), (0x30, {10})):
+    for frame, lengths in ((0x00, {18, 20}), (0x20, {14, 18}), (0x30, {10})):
         if 1 + len(rest) not in lengths:
             assert eddystone.decode(bytes([frame]) + rest) is None

@@ -1,5 +1,7 @@
 """Which beacons are decoded at all: those of the registry and of the rules, told from strangers by their octets."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.core import decode
@@ -47,10 +49,39 @@ def test_every_format_has_its_namespace() -> None:
     assert heard(namespaces([], [("eddystone-eid", "")]), eddystone=frames.eddystone_eid(bytes(8), -18))
 
 
+def test_ephemeral_identifiers_are_read_one_by_one() -> None:
+    """Those that are registered, and those that the store's own beacons send about now; a stranger's is not."""
+    wanted = replace(namespaces([("eddystone-eid", "11" * 8)], []), own={b"\x22" * 8: "what is known of it"})
+    for octet, expected in ((0x11, True), (0x22, True), (0x33, False)):
+        assert heard(wanted, eddystone=frames.eddystone_eid(bytes([octet]) * 8, -18)) == expected
+
+
+@pytest.mark.parametrize(
+    ("encoded", "expected"),
+    [
+        (b"id.acme.example/t/1", True),
+        (b"ID.Acme.Example/t/1", True),
+        (b"id.acme.example", True),
+        (b"id.acme.example:443/t/1", True),
+        (b"id.acme.example.evil\x00", False),
+        (b"id.acme.example:8443/t/1", False),
+        (b"stranger.example/t/1", False),
+    ],
+)
+def test_of_links_only_those_of_a_known_host_are_read(encoded: bytes, *, expected: bool) -> None:
+    """A stranger's Eddystone-URL is nobody's business, whatever it begins with."""
+    wanted = namespaces([("link", "https://id.acme.example/t/1")], [("link", "https://id.acme.example/m/")])
+    assert heard(wanted, eddystone=frames.eddystone_url(3, encoded)) == expected
+    assert not heard(wanted, eddystone=frames.eddystone_url(2, encoded))
+    assert heard(namespaces([("link", "https://id.acme.example")], []), eddystone=frames.eddystone_url(3, encoded)) == (
+        expected
+    )
+
+
 def test_nothing_is_wanted_of_a_format_that_nobody_registered() -> None:
     """An empty registry decodes no beacon; telemetry is still looked at, since it names nobody."""
     none = build(1, []).namespaces
-    assert none == Namespaces(frozenset(), frozenset(), frozenset(), eddystone_eid=False)
+    assert none == Namespaces(frozenset(), frozenset(), frozenset(), frozenset(), ())
     assert heard(none, eddystone=frames.eddystone_tlm(3000, 0x1580, 1, 1))
     assert heard(ANY, ibeacon=frames.ibeacon(STRANGE, 1, 2, -59))
 
