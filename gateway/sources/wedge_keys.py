@@ -9,7 +9,7 @@ import struct
 from typing import Final
 
 from gateway.core.sighting import Scan
-from gateway.sources.framing import GAP, LINE_LIMIT, Discarded, read_text, silent_line
+from gateway.sources.framing import GAP, LINE_LIMIT, SEPARATOR, Discarded, read_text, silent_line
 from gateway.sources.wedge_layout import KEYPAD, Country, LayoutName, Stroke
 
 EVENT: Final = struct.Struct("@llHHi")
@@ -100,7 +100,7 @@ class Keys:
             return self._synchronized(code)
         if kind != EV_KEY or value not in {UP, DOWN} or self._in_dropped_packet:
             return []
-        late = self.silence() if not 0 <= at - self._last < GAP else []
+        late = self.silence() if at - self._last >= GAP else []
         self._last = at
         return late + self._key(code, down=value == DOWN)
 
@@ -139,7 +139,7 @@ class Keys:
         character, self._number = numbered(self._number), ""
         if character is None:
             return self._pass_over(Discarded.UNDECODABLE)
-        return self._end() if character in "\r\n\t\x03" else self._type(character)
+        return self._type(character)
 
     def _ends(self, code: int) -> bool:
         return code in {ENTER, KEYPAD_ENTER, TAB} or (code in CTRL_ENDINGS and bool(self._down & CTRLS))
@@ -176,13 +176,15 @@ class Keys:
 
 
 def numbered(number: str) -> str | None:
-    """Return the character that Windows makes of Alt and a number on the keypad; None if there is none.
+    """Return the character that Windows makes of Alt and a number on the keypad; None if it may be another.
 
-    With a leading zero it counts in Windows-1252, else in code page 437; below 128 both are ASCII.
+    With a leading zero it counts in Windows-1252, else in code page 437; below 128 both are ASCII. Some scanners press
+    all its digits in one USB report, of which the kernel passes a digit that comes twice only once: 0103, a `g`, is 013
+    then. Such a number has two digits, or is a control character. So neither is believed, but for GS.
     """
     value = int(number)
-    if value not in range(1, 0x100):
-        return None
+    if len(number) not in {3, LONGEST_NUMBER} or value not in range(0x20, 0x100):
+        return SEPARATOR if number.lstrip("0") == "29" and len(number) > len("29") else None
     try:
         return bytes([value]).decode("cp1252" if number[0] == "0" else "cp437")
     except UnicodeDecodeError:

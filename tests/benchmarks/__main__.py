@@ -16,7 +16,19 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 
-from tests.benchmarks import ble, checksums, drain, footprint, ingest, latency, month, peers, sightings, storage
+from tests.benchmarks import (
+    ble,
+    checksums,
+    drain,
+    footprint,
+    ingest,
+    latency,
+    month,
+    peers,
+    scanner,
+    sightings,
+    storage,
+)
 from tests.benchmarks.chart import chart
 from tests.benchmarks.row import HEADER, Row, line
 
@@ -28,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "checksums": checksums.rows,
     "peers": peers.rows,
     "latency": latency.rows,
+    "scanner": scanner.rows,
     "footprint": footprint.rows,
     "storage": storage.rows,
     "month": month.rows,

@@ -14,7 +14,7 @@ from gateway.core.sighting import Scan, Sighting
 from gateway.sources import wedge_device
 from gateway.sources.framing import LINE_LIMIT
 from gateway.sources.wedge import WedgeSource
-from gateway.sources.wedge_device import EV_LED
+from gateway.sources.wedge_device import EV_LED, EVIOCSMASK
 from gateway.sources.wedge_keys import EVENT
 from gateway.sources.wedge_layout import LayoutName
 from tests.simulators.wedge import CAPS, SHIFT, WedgeSimulator, chords, packet
@@ -111,8 +111,10 @@ async def test_what_was_being_typed_when_it_was_opened_is_no_code(
     opened = threading.Event()
 
     def answer(descriptor: int, request: int, argument: int | bytes) -> int:
-        opened.set()
-        return scanner.ioctl(descriptor, request, argument)
+        answer = scanner.ioctl(descriptor, request, argument)
+        if request == EVIOCSMASK:  # the last
+            opened.set()
+        return answer
 
     monkeypatch.setattr(wedge_device, "ioctl", answer)
     async with source(scanner.path, watch) as reader:
