@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from gateway.core.sighting import Scan
+from gateway.log import log
 from gateway.sources.framing import GAP, Discarded
 from gateway.sources.source import CAPACITY, DeviceLostError, Source, SourceStatus
 from gateway.sources.wedge_device import Keyboard, find, reason
@@ -22,6 +23,7 @@ from gateway.sources.wedge_keys import Keys
 from gateway.sources.wedge_layout import LayoutName
 
 GAP_MS: Final = int(1000 * GAP)
+NOT_CLEAR: Final = "it is another by each layout; let the scanner send AIM identifiers, or set the reader's layout"
 
 
 class WedgeSource(Source):
@@ -88,6 +90,8 @@ class WedgeSource(Source):
                 self._offer(each)
             else:
                 self._dropped(each)
+                if each is Discarded.AMBIGUOUS:
+                    log.info("reader %s: a code was dropped: %s", self._name, NOT_CLEAR)
 
 
 class _Waiting:
