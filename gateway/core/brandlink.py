@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from gateway.core.decode import gs1
 from gateway.core.registry import Touchpoint
+from gateway.core.sighting import Identifier
 
 SCHEME = "https://"
 SIGNATURE_OCTETS = 10
@@ -138,6 +139,35 @@ def read(link: str, domain: str, keys: LinkKeys | None) -> BrandLink | None:
     if named is None:
         return BrandLink(text, standing, kid)
     return BrandLink(text, standing, kid, named["short"] or named["product"], named["answer"])
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Which links count when they are read in the store."""
+
+    domain: str | None = None
+    keys: LinkKeys | None = None
+    unsigned: bool = False
+    """Links of the brand count without a signature too."""
+
+    def known_as(self, candidates: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
+        """Return what was read as the registry knows it: links of the brand that count, without their signatures.
+
+        Anybody can print a code, or write a tag, that names one of the store's touchpoints: such a link identifies
+        nothing, and with a wrong signature nor does whatever else its tag may be known as.
+        """
+        if self.domain is None:
+            return candidates
+        known = []
+        for each in candidates:
+            link = read(each.value, self.domain, self.keys) if each.kind == "link" else None
+            if link is None:
+                known.append(each)
+            elif vouched(link, self.keys, unsigned=self.unsigned):
+                known.append(Identifier("link", link.bare))
+            elif link.standing is not Standing.UNSIGNED:
+                return ()
+        return tuple(known)
 
 
 def vouched(link: BrandLink, keys: LinkKeys | None, *, unsigned: bool) -> bool:

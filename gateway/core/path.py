@@ -15,6 +15,7 @@ from typing import Literal
 
 from gateway.core import decode, draft
 from gateway.core.authenticity import FORGED, REFUSED, Authenticator, Reading, Spent
+from gateway.core.brandlink import Links
 from gateway.core.decode.namespace import Namespaces
 from gateway.core.draft import INTERACTION, Reader
 from gateway.core.ephemeral import Ephemeral
@@ -57,6 +58,7 @@ UNVERIFIED = Outcome(Fate.DROPPED, "unverified")
 UNREADABLE = Outcome(Fate.DROPPED, "unreadable")
 NOT_VALID = Outcome(Fate.DROPPED, "not-valid")
 NOT_BELIEVED = Outcome(Fate.DROPPED, "not-believed")
+"""A link of the brand's that somebody else has made; staff's tag, forged or replayed."""
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class Path:
     beacons: StoreBeacons = field(default_factory=StoreBeacons)
     ephemeral: Ephemeral = field(default_factory=Ephemeral)
     authenticator: Authenticator = field(default_factory=Authenticator)
+    links: Links = field(default_factory=Links)
     training: bool = False
     """Staff are trying things out: events say `test`."""
     stays: Stays = field(init=False)
@@ -101,11 +104,9 @@ class Path:
         return replace(outcome, verdict=reading.verdict, spent=reading.spent)
 
     def _meant(self, reader: Reader, reading: Reading, now: Moment) -> Outcome:
-        if not reading.candidates:
-            return UNREADABLE
-        found = self.registry.find(reading.candidates)
-        if found is None or isinstance(found[1], Badge):
-            return UNKNOWN if found is None else BADGE
+        found = self._found(reading)
+        if isinstance(found, Outcome):
+            return found
         identifier, meaning = found
         if self.debounce.repeats(reader.name, _as_read(identifier, reading), now.boot_ns):
             return ABSORBED
@@ -118,6 +119,18 @@ class Path:
             return _acted(self._interaction(reader, place, None, None, now, "direct", authenticity))
         self.visits.open(reader.name, identifier, now.boot_ns)
         return _acted(self._interaction(reader, place, None, identifier, now, "direct", authenticity))
+
+    def _found(self, reading: Reading) -> tuple[Identifier, Known | Bearer] | Outcome:
+        if not reading.candidates:
+            return UNREADABLE
+        candidates = reading.candidates if reading.whole else self.links.known_as(reading.candidates)
+        if not candidates:
+            return NOT_BELIEVED
+        found = self.registry.find(candidates)
+        if found is None:
+            return UNKNOWN
+        identifier, meaning = found
+        return BADGE if isinstance(meaning, Badge) else (identifier, meaning)
 
     def _touched(self, reader: Reader, known: Known, authenticity: Authenticity | None, now: Moment) -> Outcome:
         """Credit a touchpoint's tap or scan to whoever presented a token here a moment ago, if anyone did.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.brandlink import BrandLink, LinkKeys, Standing, bare, identifiers, read, sign, vouched
+from gateway.core.brandlink import BrandLink, LinkKeys, Links, Standing, bare, identifiers, read, sign, vouched
 from gateway.core.decode import gs1, link
 from gateway.core.registry import Touchpoint
 from gateway.core.sighting import Identifier
@@ -89,6 +89,26 @@ def test_with_keys_a_link_counts_with_its_signature() -> None:
     assert counting == {False: [True, False, True, False], True: [True, True, True, False]}
     assert counts(plain, None, unsigned=False)
     assert counts(forged, None, unsigned=False)
+
+
+LINKS = Links(DOMAIN, KEYS)
+
+
+def as_known(*texts: str, links: Links = LINKS) -> list[str]:
+    """Return what is left of links that a tag with a UID holds."""
+    candidates = (*(Identifier("link", text) for text in texts), Identifier("nfc-uid", "04"))
+    return [each.value for each in links.known_as(candidates)]
+
+
+def test_what_was_read_is_known_without_its_signature() -> None:
+    """What does not count identifies nothing; with a wrong signature nor does the tag that it stands on."""
+    plain = bare(VITRINE, DOMAIN)
+    assert as_known(sign(plain, KEYS)) == [plain, "04"]
+    assert as_known(plain) == ["04"]
+    assert as_known(plain, links=Links(DOMAIN, KEYS, unsigned=True)) == [plain, "04"]
+    assert as_known(sign(plain, KEYS).replace("-1", "-2")) == []
+    assert as_known("https://other.example/") == ["https://other.example/", "04"]
+    assert as_known(plain, links=Links()) == [plain, "04"]
 
 
 def counts(text: str, keys: LinkKeys | None, *, unsigned: bool) -> bool:
