@@ -13,7 +13,7 @@ from gateway.config import Settings
 from gateway.consenting import Consenting
 from gateway.control import Answer, Handler, RequestError, Tell
 from gateway.core.jws import Issuers
-from gateway.core.registry import BearerRule, Registry, Touchpoint, split
+from gateway.core.registry import BadgeRule, BearerRule, Registry, Touchpoint, split
 from gateway.customers import Customers
 from gateway.erasing import Erasing
 from gateway.store import audit, touchpoints
@@ -24,6 +24,11 @@ from gateway.store.registry_csv import RegistryErrors, parse
 def bearer_rules(settings: Settings) -> list[BearerRule]:
     """Return the configuration's rules for customers' tokens."""
     return [BearerRule(bearer.kind, bearer.prefix) for bearer in settings.bearers]
+
+
+def badge_rules(settings: Settings) -> list[BadgeRule]:
+    """Return the configuration's rules for what staff carry."""
+    return [BadgeRule(badge.kind, badge.prefix) for badge in settings.badges]
 
 
 @dataclass(slots=True)

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gateway.config import ConfigError, Problem, Settings
 from gateway.config.secret import secret_path
 from gateway.core.brandlink import LinkKeys
+from gateway.core.eid import BeaconKey
+from gateway.core.eid import from_json as beacons_from_json
 from gateway.core.event import rfc3339
 from gateway.core.pseudonym import Epoch, KeyRing, derive
 from gateway.store.database import StoreError, access_hint
@@ -81,6 +83,19 @@ def read_link_keys(path: Path) -> LinkKeys:
         raise KeyFileError(f"cannot read the keys of links {path}: {_why(error)}") from None
     except ValueError as error:
         raise KeyFileError(f"{path}: {error}") from None
+
+
+def beacon_keys(settings: Settings) -> tuple[BeaconKey, ...]:
+    """Read the keys of the store's beacons; none if none are configured. Raises ConfigError."""
+    path = settings.ble.path
+    if path is None:
+        return ()
+    try:
+        return beacons_from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = _why(error) if isinstance(error, OSError | UnicodeDecodeError) else f"{error}"
+        what = f"cannot read the keys of the store's beacons: {why}"
+        raise ConfigError([Problem(str(path), None, "ble.beacons", what, "see firmware-notes/ble.md")]) from None
 
 
 def new_root() -> str:
@@ -196,6 +211,7 @@ def key_files(settings: Settings) -> dict[str, Path]:
     named = {
         "pseudonym.keys": settings.pseudonym.path,
         "consent.device_key": device_key_path(settings),
+        "ble.beacons": settings.ble.path,
         "mqtt.key": settings.mqtt.key,
         "mqtt.password_file": secret_path(settings.mqtt.password_file) if settings.mqtt.password_file else None,
     }

@@ -68,6 +68,8 @@ def _secrets(settings: Settings, *, credentials: bool) -> dict[str, Path | None]
     }
     if settings.links.signing_keys is not None:
         named["links.signing_keys"] = settings.links.path
+    if settings.ble.beacons is not None:
+        named["ble.beacons"] = settings.ble.path
     if credentials and mqtt.key is not None:
         named["mqtt.key"] = mqtt.key
     if credentials and mqtt.password_file is not None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway import keys
 from gateway.config import ConfigError, GatewaySettings, MqttSettings, PseudonymSettings, Settings
+from gateway.config.settings import BleSettings
 from gateway.core.pseudonym import KeyRing, derive
 from gateway.store.device import public_text
 
@@ -394,3 +395,44 @@ def test_where_secrets_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "mqtt.key": Path("/k"),
         "mqtt.password_file": Path("/p"),
     }
+
+
+def with_beacons(file: Path | None) -> Settings:
+    """Return the settings of a gateway whose beacons' keys lie there."""
+    return Settings(
+        gateway=GatewaySettings(tenant="acme", site="zrh-1", id="gw-1"),
+        mqtt=MqttSettings(host="localhost"),
+        ble=BleSettings(beacons=None if file is None else str(file)),
+    )
+
+
+BEACON = '{"name": "mirror", "key": "%s", "exponent": 10, "counter": 5, "at": "2026-11-21T10:00:00Z"}'
+
+
+def test_keys_of_beacons_are_read(tmp_path: Path) -> None:
+    """And known as a secret of this gateway; without the setting there are none."""
+    assert keys.beacon_keys(with_beacons(None)) == ()
+    file = tmp_path / "beacons.json"
+    file.write_text('{"version": 1, "beacons": [%s]}' % (BEACON % ("0a" * 16)), encoding="utf-8")
+    (beacon,) = keys.beacon_keys(with_beacons(file))
+    assert (beacon.name, beacon.key) == ("mirror", b"\x0a" * 16)
+    assert keys.key_files(with_beacons(file))["ble.beacons"] == file
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file or directory"),
+        (b"\xff", "it is not text of the expected kind"),
+        (b'{"version": 1, "beacons": [' + (BEACON % LEAK).encode() + b"]}", "beacon 1: key must be 32 hexadecimal"),
+    ],
+)
+def test_keys_of_beacons_that_cannot_be_read(tmp_path: Path, content: bytes | None, said: str) -> None:
+    """The file, the setting and what is wrong; never what stands there."""
+    file = tmp_path / "beacons.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        keys.beacon_keys(with_beacons(file))
+    assert f"{file}: ble.beacons: cannot read the keys of the store's beacons: {said}" in str(caught.value)
+    assert LEAK not in str(caught.value)

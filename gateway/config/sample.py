@@ -16,8 +16,8 @@ gateway/config/settings.py: run `python -m gateway.config.sample > config/gatewa
 A key after a bare # shows the default, or an example where there is none. Check yours with `touchpoint check`."""
 _SHOWN = frozenset({"state", "ca", "keys", "domain", "device", "touchpoint", "prefix"})
 """Keys that one may leave out, and a store hardly will."""
-_LEFT_OUT = frozenset({"issuer"})
-"""Tables whose example must not be taken as it is: whoever holds that key would be believed."""
+_LEFT_OUT = frozenset({"badge", "issuer"})
+"""Tables whose example must not be taken as it is: a badge is ignored, and whoever holds an issuer's key believed."""
 _WIDTH = 116
 
 

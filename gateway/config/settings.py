@@ -220,6 +220,19 @@ class LinksSettings(_Table):
         return None if self.signing_keys is None else secret_path(self.signing_keys)
 
 
+class BleSettings(_Table):
+    """The store's own beacons."""
+
+    beacons: FileOrCredential | None = Field(default=None, examples=["/etc/touchpoint/beacons.json"])
+    """The identity keys of beacons that send Eddystone-EID (firmware-notes/ble.md): a file, or the name of a systemd
+    credential. The registry names each as beacon:NAME."""
+
+    @property
+    def path(self) -> Path | None:
+        """Where the keys lie; None if there are none, or for a credential in a process that systemd gave none."""
+        return None if self.beacons is None else secret_path(self.beacons)
+
+
 class ClockSettings(_Table):
     """Whether the wall clock can be believed."""
 
@@ -460,6 +473,26 @@ class BearerSettings(_Table):
         return self
 
 
+class BadgeSettings(_Table):
+    """A rule for what staff carry, which is counted and forgotten: an identifier that is this, or begins so."""
+
+    kind: Literal["link", "ibeacon", "altbeacon", "eddystone-uid", "eddystone-eid", "nfc-uid", "text"] = Field(
+        examples=["ibeacon"]
+    )
+    """Kind of the identifier."""
+    prefix: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
+        examples=["3d7c7b9c-2f0e-4b58-9a43-4d7f0c2a9e11/900/"]
+    )
+    """The whole value or how it begins, in canonical text. It may be of the customers' namespace: badges go first."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _canonical(cls, prefix: str, info: ValidationInfo) -> str:
+        if fault := prefix_fault(info.data.get("kind"), prefix):
+            raise wrong(*fault)
+        return prefix
+
+
 class Settings(_Table):
     """The whole configuration."""
 
@@ -467,12 +500,14 @@ class Settings(_Table):
     mqtt: MqttSettings
     pseudonym: PseudonymSettings = PseudonymSettings()
     links: LinksSettings = LinksSettings()
+    ble: BleSettings = BleSettings()
     clock: ClockSettings = ClockSettings()
     visit: VisitSettings = VisitSettings()
     consent: ConsentSettings = ConsentSettings()
     audit: AuditSettings = AuditSettings()
     readers: Annotated[tuple[ReaderSettings, ...], Field(strict=False)] = Field(default=(), alias="reader")
     bearers: Annotated[tuple[BearerSettings, ...], Field(strict=False)] = Field(default=(), alias="bearer")
+    badges: Annotated[tuple[BadgeSettings, ...], Field(strict=False)] = Field(default=(), alias="badge")
     issuers: Annotated[tuple[IssuerSettings, ...], Field(strict=False)] = Field(default=(), alias="issuer")
 
     @field_validator("readers")

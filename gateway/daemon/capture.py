@@ -27,6 +27,7 @@ from gateway.control import (
 )
 from gateway.core.consent import Ledger
 from gateway.core.draft import Reader
+from gateway.core.ephemeral import Ephemeral
 from gateway.core.event import EventType
 from gateway.core.jws import Signer
 from gateway.core.path import Path
@@ -42,8 +43,8 @@ from gateway.daemon.opening import open_outbox
 from gateway.daemon.ring import RingFile
 from gateway.daemon.trust import issuers, own_kid
 from gateway.daemon.trust import ledger as ledger_of
-from gateway.desk import Desk, bearer_rules
-from gateway.keys import device_key, key_ring
+from gateway.desk import Desk, badge_rules, bearer_rules
+from gateway.keys import beacon_keys, device_key, key_ring
 from gateway.log import log
 from gateway.sources.ble import BleSource, UnhealedError
 from gateway.sources.nfc import NfcSource
@@ -73,8 +74,8 @@ HELD_SECONDS = 2.0
 
 
 def registry(settings: Settings, touchpoints: Sequence[Touchpoint], number: int) -> Registry:
-    """Build the registry: the touchpoints, and the configuration's rules for customers' tokens."""
-    return build(number, touchpoints, bearer_rules(settings))
+    """Build the registry: the touchpoints, and the configuration's rules for customers' tokens and staff's badges."""
+    return build(number, touchpoints, bearer_rules(settings), badge_rules(settings))
 
 
 def reader(settings: ReaderSettings) -> Reader:
@@ -92,6 +93,7 @@ def sighting_path(settings: Settings, known: Registry, ring: KeyRing | None, led
         visits=Visits(settings.visit.seconds),
         debounce=Debounce(settings.visit.debounce),
         presence=Zones(zones(settings.readers)),
+        ephemeral=Ephemeral(beacon_keys(settings)),
     )
 
 
@@ -234,7 +236,7 @@ def source(settings: ReaderSettings, half: Capture) -> Source:
             return BleSource(
                 settings.name,
                 settings.adapter,
-                wanted=lambda: half.path.registry.namespaces,
+                wanted=half.path.wanted,
                 silence=settings.silence,
                 status=half.show,
                 dropped=half.dropped,

@@ -26,6 +26,7 @@ _SHAPES = {
     "altbeacon": (r"[0-9a-f]{40}", "40 hexadecimal digits, in lower case"),
     "eddystone-uid": (r"[0-9a-f]{20}/[0-9a-f]{12}", "20 and, after a slash, 12 hexadecimal digits, in lower case"),
     "eddystone-eid": (r"[0-9a-f]{16}", "16 hexadecimal digits, in lower case"),
+    "beacon": (NAME, "the name of a beacon in the file of [ble] beacons"),
     "nfc-uid": (r"([0-9a-f]{2}){4,10}", "4 to 10 bytes of two hexadecimal digits, in lower case"),
     "sun": (r"[0-9a-f]{14}", "14 hexadecimal digits, in lower case"),
 }

@@ -257,3 +257,32 @@ def test_tokens_that_can_be_guessed(load: Load, bearer: str, bits: int) -> None:
 def test_prefixes_that_match_nothing_or_too_much(load: Load, bearer: str) -> None:
     """A prefix is canonical text, and that of a link names a whole host."""
     assert problem_of(load, f"[[bearer]]\n{bearer}")[0] == "bearer.prefix"
+
+
+@pytest.mark.parametrize(
+    "badge",
+    [
+        'kind = "ibeacon"\nprefix = "3d7c7b9c-2f0e-4b58-9a43-4d7f0c2a9e11/900/"',
+        'kind = "nfc-uid"\nprefix = "04a1b2c3d4e5f6"',
+        'kind = "link"\nprefix = "https://id.acme.example/m/staff-"',
+    ],
+)
+def test_badges(load: Load, badge: str) -> None:
+    """A fleet of badges, or a single one; nobody has to guess anything from them."""
+    assert len(load(f"[[badge]]\n{badge}").badges) == 1
+
+
+@pytest.mark.parametrize("prefix", ["", "HTTPS://id.acme.example/m/", "https://id.acme.example"])
+def test_badges_that_match_nothing_or_everything(load: Load, prefix: str) -> None:
+    """Else everybody would be one of the staff, or nobody."""
+    assert problem_of(load, f'[[badge]]\nkind = "link"\nprefix = "{prefix}"')[0] == "badge.prefix"
+
+
+def test_the_file_of_beacons_lies_beside_the_configuration_or_is_a_credential(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every other secret; by default there is none."""
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/x")
+    assert load("").ble.path is None
+    assert load('[ble]\nbeacons = "/etc/touchpoint/beacons.json"').ble.path == Path("/etc/touchpoint/beacons.json")
+    assert load('[ble]\nbeacons = "beacons"').ble.path == Path("/run/credentials/x/beacons")

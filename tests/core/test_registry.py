@@ -84,7 +84,7 @@ def test_a_badge_may_be_named_as_a_whole() -> None:
     registry = build(1, [], [], [BadgeRule("ibeacon", f"{uuid}/1/2")])
     assert registry.lookup(Identifier("ibeacon", f"{uuid}/1/2")) == Badge("ibeacon")
     assert registry.lookup(Identifier("ibeacon", f"{uuid}/1/3")) is None
-    assert registry.namespaces.ibeacon == {bytes(range(16))}
+    assert registry.namespaces.ibeacon == frozenset({bytes(range(16))})
 
 
 def test_the_first_candidate_that_means_something_counts() -> None:

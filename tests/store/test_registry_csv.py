@@ -77,7 +77,7 @@ def test_all_errors_at_once() -> None:
         (
             "line 5: identifiers: identifier 1: nfc-uid: is written as 4 to 10 bytes of two hexadecimal digits, in"
             " lower case; identifier 2: begins with a kind and a colon, the kind one of ibeacon, altbeacon, "
-            "eddystone-uid, eddystone-eid, nfc-uid, sun, gs1, link, text"
+            "eddystone-uid, eddystone-eid, beacon, nfc-uid, sun, gs1, link, text"
         ),
         "line 5: id: is already on line 3",
         "line 6: has 2 cells, the header has 12",
@@ -186,6 +186,7 @@ def test_gtin(gtin: str, wrong: str) -> None:
         "altbeacon:" + "0a" * 20,
         "eddystone-uid:a1b2c3d4e5f60718293a/000000000001",
         "eddystone-eid:0123456789abcdef",
+        "beacon:vitrine-3",
         "nfc-uid:04a1b2c3d4e5f6",
         "sun:04a1b2c3d4e5f6",
         "gs1:/01/09521234000525/22/A/10/B/21/C",
