@@ -206,6 +206,15 @@ class Capture:
         self._refused = None
         self._ring_soon()
 
+    async def spend(self, spent: Spent) -> None:
+        """Accept a tag's counter for what makes no event, once it is durable. Raises sqlite3.Error, StoreError."""
+        self.path.authenticator.accept(spent)
+        try:
+            await self.writer.commit(lambda outbox: sun_counters.spend(outbox.connection, spent))
+        except (sqlite3.Error, StoreError):
+            self.path.authenticator.take_back(spent)
+            raise
+
     def _ring_soon(self) -> None:
         """Ring once for everything that the same commit has brought."""
         if not self._ringing:

@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.config import ConfigError, Problem, Settings
 from gateway.config.secret import secret_path
+from gateway.core import tagkeys
 from gateway.core.brandlink import LinkKeys
+from gateway.core.decode.sun import TagKeys
 from gateway.core.eid import BeaconKey
 from gateway.core.eid import from_json as beacons_from_json
 from gateway.core.event import rfc3339
@@ -83,6 +85,33 @@ def read_link_keys(path: Path) -> LinkKeys:
         raise KeyFileError(f"cannot read the keys of links {path}: {_why(error)}") from None
     except ValueError as error:
         raise KeyFileError(f"{path}: {error}") from None
+
+
+def tag_keys(settings: Settings) -> TagKeys:
+    """Read the keys of the store's SUN tags; none when there are none. Raises ConfigError when it cannot."""
+    path = settings.sun.path
+    if path is None or not path.exists():
+        return TagKeys()
+    again = "derive it again at the trust service, and bring it here"
+    try:
+        tenant, site, keys = read_tag_keys(path)
+    except KeyFileError as error:
+        raise ConfigError([Problem(str(path), None, "sun.keys", str(error), again)]) from None
+    here = (settings.gateway.tenant, settings.gateway.site)
+    if (tenant, site) != here:
+        wrong = f"these keys are for {tenant}/{site}, the gateway stands at {here[0]}/{here[1]}"
+        raise ConfigError([Problem(str(path), None, "sun.keys", wrong, again)])
+    return keys
+
+
+def read_tag_keys(path: Path) -> tuple[str, str, TagKeys]:
+    """Read tenant, site and keys of a file of keys of SUN tags. Raises KeyFileError."""
+    try:
+        return tagkeys.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(f"cannot read the keys of tags {path}: {_why(error)}") from None
+    except ValueError as error:
+        raise KeyFileError(f"{path} is no file of keys of tags: {error}") from None
 
 
 def beacon_keys(settings: Settings) -> tuple[BeaconKey, ...]:
@@ -210,6 +239,7 @@ def key_files(settings: Settings) -> dict[str, Path]:
     """Return where this gateway's secrets lie, by the name of their setting; without credentials that are not here."""
     named = {
         "pseudonym.keys": settings.pseudonym.path,
+        "sun.keys": settings.sun.path,
         "consent.device_key": device_key_path(settings),
         "ble.beacons": settings.ble.path,
         "mqtt.key": settings.mqtt.key,

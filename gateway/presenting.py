@@ -8,9 +8,10 @@ from typing import Any
 from gateway.capture import Capture
 from gateway.control import RequestError, Tell
 from gateway.core import decode
+from gateway.core.authenticity import Reading
 from gateway.core.record import TOKENS
 from gateway.core.registry import Bearer
-from gateway.core.sighting import Advertisement, Identifier, Scan, Sighting, Tag
+from gateway.core.sighting import Advertisement, Identifier, Scan, Sighting
 
 PRESENT_SECONDS = 60.0
 """So long each token is waited for."""
@@ -49,8 +50,10 @@ async def _next(
     try:
         async with asyncio.timeout(seconds):
             while True:
-                token = _token(capture, _candidates(await capture.borrow(reader)))
+                reading = _reading(capture, await capture.borrow(reader))
+                token = _token(capture, reading)
                 if token not in before:
+                    await _believe(capture, reading)
                     return token
                 if not told:  # a card that is left on the reader is read several times a second
                     await tell({"again": reader})
@@ -78,12 +81,27 @@ def _seconds(request: Mapping[str, Any]) -> float:
     return float(seconds) if isinstance(seconds, int | float) else PRESENT_SECONDS
 
 
-def _token(capture: Capture, candidates: tuple[Identifier, ...]) -> Identifier:
+def _token(capture: Capture, reading: Reading) -> Identifier:
     """Return what of a reading is a customer's token. Raises RequestError."""
-    for identifier in candidates:
+    for identifier in reading.candidates:
         if isinstance(capture.path.registry.lookup(identifier), Bearer):
             return identifier
     raise RequestError("that is not a customer's token: no [[bearer]] of the configuration covers it")
+
+
+async def _believe(capture: Capture, reading: Reading) -> None:
+    """Accept a token's message, which cannot be shown a second time from then on. Raises RequestError, StoreError.
+
+    A copy and a forgery are counted and present nobody.
+    """
+    if reading.verdict is not None:
+        capture.tally(f"sun:{reading.verdict}")
+    if reading.refused:
+        raise RequestError(
+            f"that token is {reading.verdict}, and nothing is recorded: it must be the card itself, read anew"
+        )
+    if reading.spent is not None:
+        await capture.spend(reading.spent)
 
 
 def _reader(capture: Capture, name: object) -> str:
@@ -102,17 +120,13 @@ def _reader(capture: Capture, name: object) -> str:
     return chosen
 
 
-def _candidates(sighting: Sighting) -> tuple[Identifier, ...]:
-    match sighting.payload:
-        case Tag() as tag:
-            return decode.tag(tag)
-        case Scan() as scan:
-            return decode.scan(scan)
-        case Advertisement():
-            return ()
+def _reading(capture: Capture, sighting: Sighting) -> Reading:
+    if isinstance(sighting.payload, Advertisement):
+        return Reading(())
+    return capture.path.authenticator.read(sighting.payload)
 
 
-def _typed(text: str) -> tuple[Identifier, ...]:
-    """Read a token given as text: what a scanner would read, or `kind:value`."""
+def _typed(text: str) -> Reading:
+    """Read a token given as text: what a scanner would read, or `kind:value`. Nothing of it is proven."""
     kind, _, value = text.strip().partition(":")
-    return (*decode.scan(Scan(text.strip())), Identifier(kind, value))
+    return Reading((*decode.scan(Scan(text.strip())), Identifier(kind, value)))

@@ -16,7 +16,7 @@ from gateway.core.event import Draft
 from gateway.core.path import Fate, Outcome
 from gateway.core.path import Path as SightingPath
 from gateway.core.sighting import Moment, Sighting
-from gateway.daemon.capture import registry, sighting_path
+from gateway.daemon.capture import authenticator, registry, sighting_path
 from gateway.daemon.trust import ledger as ledger_of
 from gateway.keys import key_ring
 from gateway.sources.recording import ClockStep, Condition, Recorded, parse
@@ -52,7 +52,8 @@ class Replay:
         with closing(Backlog(self.settings.gateway.state)) as live, closing(ledger), only_one(self.state, "capture"):
             connection = live.connection()
             number, touchpoints = load(connection) if connection is not None else (0, [])
-            path = sighting_path(self.settings, registry(self.settings, touchpoints, number), ring, ledger)
+            known = registry(self.settings, touchpoints, number)
+            path = sighting_path(self.settings, known, ring, ledger, authenticator(self.settings))
             with closing(open_writer(self.state, CAPTURE)) as database:
                 outbox = Outbox(database, self.settings.gateway.topics.source, "replay")
                 self._play(path, outbox)

@@ -13,7 +13,16 @@ from gateway.bytesearch import CHUNK
 from gateway.config import Settings
 from gateway.config.secret import secret_path
 from gateway.control import bell_path, control_path
-from gateway.keys import KeyFileError, destroy, device_key_path, read_link_keys, read_ring, read_root, ring_secrets
+from gateway.keys import (
+    KeyFileError,
+    destroy,
+    device_key_path,
+    read_link_keys,
+    read_ring,
+    read_root,
+    read_tag_keys,
+    ring_secrets,
+)
 from gateway.store.database import only_one
 from gateway.store.device import PUBLIC
 from gateway.store.publishing import FILE as PUBLISHING
@@ -66,6 +75,8 @@ def _secrets(settings: Settings, *, credentials: bool) -> dict[str, Path | None]
         "pseudonym.keys": settings.pseudonym.path,
         "consent.device_key": device_key_path(settings),
     }
+    if settings.sun.keys is not None:
+        named["sun.keys"] = settings.sun.path
     if settings.links.signing_keys is not None:
         named["links.signing_keys"] = settings.links.path
     if settings.ble.beacons is not None:
@@ -106,6 +117,7 @@ def _keys(settings: Settings, *, credentials: bool) -> Iterator[tuple[str, bytes
         if path is not None:
             with suppress(KeyFileError):
                 yield "the device key", read_root(path)
+    yield from _tag_keys(settings)
     if settings.links.path is not None:
         with suppress(KeyFileError):
             yield from (
@@ -117,6 +129,14 @@ def _keys(settings: Settings, *, credentials: bool) -> Iterator[tuple[str, bytes
             text = _longest_line(secret.read_bytes())
             if len(text) >= _SHORTEST_SECRET:
                 yield name, text
+
+
+def _tag_keys(settings: Settings) -> Iterator[tuple[str, bytes]]:
+    """Yield two of the thousands of keys of SUN tags: they lie in one file, which goes as a whole."""
+    if settings.sun.path is not None:
+        with suppress(KeyFileError):
+            _, _, keys = read_tag_keys(settings.sun.path)
+            yield from (("a key of tags", each) for each in (keys.meta, next(iter(keys.tags.values()), None)) if each)
 
 
 def _longest_line(content: bytes) -> bytes:

@@ -56,7 +56,7 @@ def _secrets(settings: "Settings") -> tuple[list[str], list[str], list["Problem"
     from gateway.clock import Clock
     from gateway.config import ConfigError, password
     from gateway.daemon.trust import issuers
-    from gateway.keys import beacon_keys, key_files, key_ring, others_may_read, ring_warnings
+    from gateway.keys import beacon_keys, key_files, key_ring, others_may_read, ring_warnings, tag_keys
 
     good, missing, wrong = [], [], []
     try:
@@ -69,7 +69,7 @@ def _secrets(settings: "Settings") -> tuple[list[str], list[str], list["Problem"
         else:
             good.append(f"{settings.pseudonym.path}: key ring with {', '.join(epoch.id for epoch in ring.epochs)}")
             missing += [f"pseudonym: {text}" for text in ring_warnings(ring, Clock().now().wall_ms)]
-    for look in (password, issuers, beacon_keys):
+    for look in (password, issuers, beacon_keys, tag_keys):
         try:
             look(settings)
         except ConfigError as error:

@@ -11,7 +11,7 @@ SOCKET_PATH = 107
 ENOUGH_BITS = 128
 """What a token needs at random, so that nobody can undo its hash by trying all."""
 _BITS_A_DIGIT = 4
-_DIGITS = {"ibeacon": 40, "altbeacon": 40, "eddystone-uid": 32, "eddystone-eid": 16, "nfc-uid": 14}
+_DIGITS = {"ibeacon": 40, "altbeacon": 40, "eddystone-uid": 32, "eddystone-eid": 16, "nfc-uid": 14, "sun": 14}
 """Hexadecimal digits of a whole identifier; a UID mostly has seven bytes."""
 _MAJOR_AND_MINOR_BITS = 32
 """All that differs between the iBeacons of a fleet."""

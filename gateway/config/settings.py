@@ -74,6 +74,8 @@ Name = Annotated[str, AfterValidator(_name)]
 File = Annotated[Path, BeforeValidator(_beside)]
 FileOrCredential = Annotated[str, AfterValidator(_file_or_credential)]
 Label = Annotated[str, Field(min_length=1, max_length=128)]
+Parameter = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.~-]{1,32}$")]
+"""Of a link: characters that are never percent-encoded (RFC 3986, 2.3)."""
 
 
 class _Table(BaseModel):
@@ -218,6 +220,40 @@ class LinksSettings(_Table):
     def path(self) -> Path | None:
         """Where the keys lie; None if there are none, or for a credential in a process that systemd gave none."""
         return None if self.signing_keys is None else secret_path(self.signing_keys)
+
+
+class SunSettings(_Table):
+    """Tags that sign their link each time they are read: NTAG 424 DNA with Secure Dynamic Messaging."""
+
+    keys: FileOrCredential | None = Field(default=None, examples=["/etc/touchpoint/sun.json"])
+    """The keys of this store's tags: a file, or the name of a systemd credential. Of a tag whose key is not there
+    nothing is said."""
+    picc_data: Parameter = "picc_data"
+    """The parameter of a link into which tags write UID and counter, encrypted."""
+    file_data: Parameter = "enc"
+    """The one for encrypted file data."""
+    uid: Parameter = "uid"
+    """The one for the UID in plain text, if it is not encrypted."""
+    counter: Parameter = "ctr"
+    """The one for the counter in plain text."""
+    mac: Parameter = "cmac"
+    """The one for the signature."""
+    covers: Literal["nothing", "file-data", "link"] = "nothing"
+    """What the signature covers besides UID and counter: the link's text from SDMMACInputOffset on. With "link", the
+    link from its host on, a tag also proves what its link says."""
+
+    @field_validator("mac")
+    @classmethod
+    def _apart(cls, mac: str, info: ValidationInfo) -> str:
+        names = [info.data.get(name, name) for name in ("picc_data", "file_data", "uid", "counter")]
+        if len({mac, *names}) <= len(names):
+            raise wrong("and the parameters before it have a name in common", "give each a name of its own")
+        return mac
+
+    @property
+    def path(self) -> Path | None:
+        """Where the keys lie; None if there are none, or for a credential in a process that systemd gave none."""
+        return None if self.keys is None else secret_path(self.keys)
 
 
 class BleSettings(_Table):
@@ -446,7 +482,7 @@ class ReaderSettings(_Table):
 class BearerSettings(_Table):
     """A rule for what counts as a customer's token: an identifier of this kind that goes on after this prefix."""
 
-    kind: Literal["link", "ibeacon", "altbeacon", "eddystone-uid", "eddystone-eid", "nfc-uid", "text"] = Field(
+    kind: Literal["link", "ibeacon", "altbeacon", "eddystone-uid", "eddystone-eid", "nfc-uid", "sun", "text"] = Field(
         examples=["link"]
     )
     """Kind of the identifier."""
@@ -500,6 +536,7 @@ class Settings(_Table):
     mqtt: MqttSettings
     pseudonym: PseudonymSettings = PseudonymSettings()
     links: LinksSettings = LinksSettings()
+    sun: SunSettings = SunSettings()
     ble: BleSettings = BleSettings()
     clock: ClockSettings = ClockSettings()
     visit: VisitSettings = VisitSettings()

@@ -25,7 +25,9 @@ from gateway.control import (
     serve,
     user_name,
 )
+from gateway.core.authenticity import Authenticator
 from gateway.core.consent import Ledger
+from gateway.core.decode.sun import Covers, Mirrors
 from gateway.core.draft import Reader
 from gateway.core.ephemeral import Ephemeral
 from gateway.core.event import EventType
@@ -41,10 +43,11 @@ from gateway.core.zones import Zones
 from gateway.customers import forget_ended, resume
 from gateway.daemon.opening import open_outbox
 from gateway.daemon.ring import RingFile
+from gateway.daemon.tags import TagFile
 from gateway.daemon.trust import issuers, own_kid
 from gateway.daemon.trust import ledger as ledger_of
 from gateway.desk import Desk, badge_rules, bearer_rules
-from gateway.keys import beacon_keys, device_key, key_ring
+from gateway.keys import beacon_keys, device_key, key_ring, tag_keys
 from gateway.log import log
 from gateway.sources.ble import BleSource, UnhealedError
 from gateway.sources.nfc import NfcSource
@@ -52,7 +55,7 @@ from gateway.sources.scanner import ScannerSource
 from gateway.sources.simulated import SimulatedSource
 from gateway.sources.source import Source
 from gateway.sources.wedge import WedgeSource
-from gateway.store import audit
+from gateway.store import audit, sun_counters
 from gateway.store.ballast import Ballast
 from gateway.store.central import Central
 from gateway.store.database import CorruptError, HeldError, StoreError, only_one
@@ -83,8 +86,17 @@ def reader(settings: ReaderSettings) -> Reader:
     return Reader(settings.name, settings.channel, settings.touchpoint, settings.zone)
 
 
-def sighting_path(settings: Settings, known: Registry, ring: KeyRing | None, ledger: Ledger) -> Path:
-    """Build the path of a sighting."""
+def authenticator(settings: Settings, counters: Mapping[str, int] | None = None) -> Authenticator:
+    """Build what verifies SUN tags; `counters` are those that were accepted before. Raises ConfigError."""
+    sun = settings.sun
+    mirrors = Mirrors(sun.picc_data, sun.file_data, sun.uid, sun.counter, sun.mac, Covers(sun.covers))
+    return Authenticator(tag_keys(settings), mirrors, dict(counters or {}))
+
+
+def sighting_path(
+    settings: Settings, known: Registry, ring: KeyRing | None, ledger: Ledger, authentic: Authenticator
+) -> Path:
+    """Build the path of a sighting. Raises ConfigError."""
     purposes = {EventType(kind): purpose for kind, purpose in settings.consent.purposes.items()}
     return Path(
         readers={each.name: reader(each) for each in settings.readers},
@@ -94,6 +106,7 @@ def sighting_path(settings: Settings, known: Registry, ring: KeyRing | None, led
         debounce=Debounce(settings.visit.debounce),
         presence=Zones(zones(settings.readers)),
         ephemeral=Ephemeral(beacon_keys(settings)),
+        authenticator=authentic,
     )
 
 
@@ -125,15 +138,28 @@ async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
         writer = await stack.enter_async_context(opening)
         await writer.commit(lambda outbox: sign_unsigned(outbox.connection, signer.sign))
         number, touchpoints = await writer.commit(lambda outbox: load(outbox.connection))
-        path = sighting_path(settings, registry(settings, touchpoints, number), ring, ledger)
+        counters = await writer.commit(lambda outbox: sun_counters.load(outbox.connection))
+        authentic = authenticator(settings, counters)
+        path = sighting_path(settings, registry(settings, touchpoints, number), ring, ledger, authentic)
         half = Capture(path, writer, clock, followed, asyncio.Event(), ringer, ballast, signer)
         central = stack.enter_context(closing(Central(settings.gateway.state)))
         centre = Centre(half, central, issuers(settings), settings.gateway.id, partial(registry, settings))
         await centre.begin()
         half.follow_centre = centre.follow
         await resume(half)
-        half.look_at_keys = ring_file(half, settings).look
+        half.look_at_keys = key_files(half, settings)
         yield half
+
+
+def key_files(half: Capture, settings: Settings) -> Callable[..., Awaitable[list[str]]]:
+    """Return what looks at the files of keys, and has the path go on with what has changed."""
+    ring, tags = ring_file(half, settings), TagFile(settings, half.path.authenticator)
+
+    async def look(who: str = audit.GATEWAY) -> list[str]:
+        tags.look()
+        return await ring.look(who)
+
+    return look
 
 
 def ring_file(half: Capture, settings: Settings) -> RingFile:

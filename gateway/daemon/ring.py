@@ -32,7 +32,7 @@ class RingFile:
 
     async def look(self, who: str = GATEWAY) -> list[str]:
         """Read the ring if its file has changed; return the ids of its epochs. Raises what `note` does."""
-        seen = _identity(self.settings.pseudonym.path)
+        seen = identity(self.settings.pseudonym.path)
         if seen != self._seen:
             self._seen = seen
             await self._take(self._read(), who)
@@ -63,7 +63,8 @@ def _ids(ring: KeyRing | None) -> list[str]:
     return [] if ring is None else [epoch.id for epoch in ring.epochs]
 
 
-def _identity(path: Path | None) -> Identity | None:
+def identity(path: Path | None) -> Identity | None:
+    """Return what tells a file from what it was before; None if there is none."""
     try:
         status = None if path is None else path.stat()
     except OSError:

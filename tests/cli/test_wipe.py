@@ -17,7 +17,9 @@ from gateway import keys, wipe
 from gateway.cli.app import app
 from gateway.clock import Clock
 from gateway.config import load
+from gateway.core import tagkeys
 from gateway.core.brandlink import LinkKeys
+from gateway.core.decode.sun import TagKeys
 from gateway.core.pseudonym import KeyRing, derive, handle
 from gateway.core.sighting import Identifier
 from gateway.daemon.capture import ask_desk, capture
@@ -46,6 +48,8 @@ keys = "./keys/ring.json"
 [links]
 domain = "id.acme.example"
 signing_keys = "./keys/links.json"
+[sun]
+keys = "./keys/sun.json"
 [clock]
 source = "trusted"
 [[bearer]]
@@ -68,6 +72,8 @@ def home(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ring = derive(bytes(range(32)), "acme", "zrh-1", [("now", Clock().now().wall_ms - 1000, None)])
     keys.write_secret(directory / "keys" / "ring.json", ring.to_json())
     keys.write_secret(directory / "keys" / "links.json", LinkKeys.new(bytes(range(32, 64))).to_json())
+    tags = TagKeys({bytes(range(7)): bytes(range(64, 80))}, bytes(range(80, 96)))
+    keys.write_secret(directory / "keys" / "sun.json", tagkeys.to_json(tags, "acme", "zrh-1"))
     grant(directory, TOKENS[0])
     set_aside(directory / "state", CAPTURE.file, 1)
     grant(directory, TOKENS[1])
@@ -111,7 +117,7 @@ def test_nothing_is_left(home: Path) -> None:
     assert files(home) == KEPT
     answer = json.loads(result.stdout)
     assert (answer["left"], answer["search"]["found"], answer["search"]["unread"]) == ([], [], [])
-    assert answer["search"]["for"] == 6, "consent key, epoch, device key, links' key, two handles"
+    assert answer["search"]["for"] == 8, "consent key, epoch, device key, links' key, two of tags, two handles"
     assert answer["search"]["files"] == 0, "where anything lay there is no file any more"
     assert answer["removed"][0] == str(home / "keys" / "ring.json"), "keys first"
 
