@@ -1,7 +1,8 @@
 """A serial QR and barcode scanner: USB CDC, or RS-232 behind an adapter.
 
 Opened by its device path (`/dev/serial/by-id/...`), exclusively: a second program would take bytes out of our scans.
-Unplugged or missing, it is looked for until it is back.
+Unplugged or missing, it is looked for until it is back. What it sends at once when it is opened was scanned before,
+nobody knows when: a customer's code among it must not begin a visit now.
 """
 
 import asyncio
@@ -32,6 +33,8 @@ REASONS = {
 
 class ScannerSource(Source):
     """A serial scanner at `device`, read at `baud`; each line it sends is a sighting of a `Scan`.
+
+    It is up after a silence of GAP; what comes before that is passed over.
 
     Dropped, with these reasons: `torn`, `oversized`, `undecodable` (see `Framer`), and `overload` when the path does
     not keep up.
@@ -66,7 +69,9 @@ class ScannerSource(Source):
         receiver = _Receiver(self._take)
         transport, _ = await connection_for_serial(loop, lambda: receiver, port)
         try:
-            self._up()
+            await asyncio.wait([receiver.silent, receiver.lost], return_when=asyncio.FIRST_COMPLETED)
+            if not receiver.lost.done():
+                self._up()
             await asyncio.shield(receiver.lost)
         finally:
             if not transport.is_closing():  # a second end of the same transport fails
@@ -82,21 +87,31 @@ class ScannerSource(Source):
 
 
 class _Receiver(asyncio.Protocol):
-    """Frames what the port receives; `lost` is done once the port is closed, for whatever reason."""
+    """Frames what the port receives, after the first silence of GAP.
+
+    `silent` is done with that silence, `lost` once the port is closed, for whatever reason.
+    """
 
     def __init__(self, take: Callable[[Scan | Discarded], None]) -> None:
         self._take = take
         self._framer = Framer()
         self._loop = asyncio.get_running_loop()
         self._silence: asyncio.TimerHandle | None = None
+        self.silent: asyncio.Future[None] = self._loop.create_future()
         self.lost: asyncio.Future[None] = self._loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: ARG002 -- whoever made it has it
+        self._wait()
 
     def data_received(self, data: bytes) -> None:
         self._stop_waiting()
+        if not self.silent.done():
+            self._wait()
+            return
         for read in self._framer.feed(data, self._loop.time()):
             self._take(read)
         if self._framer.pending:
-            self._silence = self._loop.call_later(GAP, self._fell_silent)
+            self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- pyserial's text says less than ours
         self._stop_waiting()
@@ -104,11 +119,16 @@ class _Receiver(asyncio.Protocol):
             self._take(read)
         self.lost.set_result(None)
 
+    def _wait(self) -> None:
+        self._silence = self._loop.call_later(GAP, self._fell_silent)
+
     def _stop_waiting(self) -> None:
         if self._silence is not None:
             self._silence.cancel()
 
     def _fell_silent(self) -> None:
+        if not self.silent.done():
+            self.silent.set_result(None)
         for read in self._framer.silence():
             self._take(read)
 

@@ -100,6 +100,25 @@ async def test_a_gs_as_suffix_ends_a_scan_with_the_silence(scanner: ScannerSimul
         await watch.until(lambda: watch.dropped["torn"] == 1)
 
 
+async def test_what_was_scanned_before_it_was_opened_is_no_scan(
+    scanner: ScannerSimulator, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Codes that a scanner kept for whoever opens it, and the rest of one, are passed over up to a silence."""
+    real = serial.Serial
+
+    def open_late(device: str, baud: int, *, exclusive: bool) -> serial.Serial:
+        port = real(device, baud, exclusive=exclusive)
+        scanner.write(b"]Q1minutes ago\r000134352\r]Q1to")
+        return port
+
+    monkeypatch.setattr(serial, "Serial", open_late)
+    async with source(scanner.path, watch) as reader:
+        await watch.until_up()
+        scanner.scan("now")
+        assert [sighting.payload for sighting in await take(reader, 1)] == [Scan("now", "]Q1")]
+    assert not watch.dropped
+
+
 async def test_what_the_path_cannot_keep_up_with_is_dropped(scanner: ScannerSimulator, watch: Watch) -> None:
     """A full queue drops the newest scans, counts them, and keeps the oldest."""
     async with source(scanner.path, watch, capacity=3) as reader:

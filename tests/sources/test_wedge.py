@@ -134,6 +134,12 @@ async def test_caps_locks_light_is_put_out(scanner: WedgeSimulator, watch: Watch
     assert events == [(EV_LED, 1, 0), (0, 0, 0)]
 
 
+def test_an_idle_keyboard_has_nothing_to_read(scanner: WedgeSimulator) -> None:
+    """A read that finds nothing returns nothing, and does not wait."""
+    with wedge_device.Keyboard(str(scanner.path)) as keyboard:
+        assert keyboard.read() == b""
+
+
 async def test_what_the_path_cannot_keep_up_with_is_dropped(scanner: WedgeSimulator, watch: Watch) -> None:
     """A full queue drops the newest scans, counts them, and keeps the oldest."""
     async with source(scanner.path, watch, capacity=3) as reader:
