@@ -7,8 +7,8 @@ event waits for its commit, so that whatever tells the customer "accepted" comes
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -89,6 +89,7 @@ class Capture:
     _ringing: bool = False
     _sources: dict[str, Source] = field(default_factory=dict)
     _borrowed: dict[str, asyncio.Future[Sighting]] = field(default_factory=dict, repr=False)
+    _lent: dict[str, str] = field(default_factory=dict)
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNCOMMITTED))
 
@@ -146,13 +147,30 @@ class Capture:
 
     async def borrow(self, reader: str) -> Sighting:
         """Wait for the next sighting of a reader and take it out of the path: a command asked for it."""
-        if reader in self._borrowed:
-            raise RequestError(f"reader {reader} is lent to another command at present; try again when that is done")
+        self._must_be_free(reader)
         self._borrowed[reader] = asyncio.get_running_loop().create_future()
         try:
             return await self._borrowed[reader]
         finally:
             del self._borrowed[reader]
+
+    @asynccontextmanager
+    async def lend(self, reader: str, to: str) -> AsyncIterator[None]:
+        """Leave the device of a reader to a command while the context is open. Raises RequestError."""
+        self._must_be_free(reader)
+        if (source := self._sources.get(reader)) is None:
+            raise RequestError(f"reader {reader} is not opened yet; try again in a moment")
+        self._lent[reader] = to
+        try:
+            async with source.lent(to):
+                yield
+        finally:
+            del self._lent[reader]
+
+    def _must_be_free(self, reader: str) -> None:
+        to = "another command" if reader in self._borrowed else self._lent.get(reader)
+        if to is not None:
+            raise RequestError(f"reader {reader} is lent to {to} at present; try again when that is done")
 
     async def identify(self, reader: str | None, seconds: int) -> bool | None:
         """Let a reader, or with None every one, show where it is; False if none can, None if there is none."""

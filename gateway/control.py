@@ -245,6 +245,45 @@ async def ask(runtime: Path, request: Mapping[str, Any], tell: Tell | None = Non
 
     Raises NobodyListensError, and RequestError with the text of a refusal.
     """
+    async with _asked(runtime, request) as reader:
+        while (answer := await _next_answer(reader)).pop("done", None) is None:
+            if tell is not None:
+                await tell(answer)
+        return answer
+
+
+@asynccontextmanager
+async def hold(runtime: Path, request: Mapping[str, Any]) -> AsyncIterator[Answer]:
+    """Ask for what is granted for as long as the context is open, and yield the first answer.
+
+    Raises NobodyListensError, and RequestError; the latter also from within the context, whose body is cancelled, when
+    the capture half takes back what it granted.
+    """
+    async with _asked(runtime, request) as reader:
+        granted = await _next_answer(reader)
+        ending = asyncio.ensure_future(_next_answer(reader))
+        held = asyncio.timeout(None)
+
+        def end(_: object) -> None:
+            held.reschedule(0.0)
+
+        try:
+            async with held:
+                ending.add_done_callback(end)
+                yield granted
+        except TimeoutError:
+            if not ending.done():  # it is the body's own
+                raise
+            raise ending.exception() or RequestError("the gateway has taken back what it granted") from None
+        finally:
+            ending.remove_done_callback(end)
+            ending.cancel()
+            await asyncio.gather(ending, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _asked(runtime: Path, request: Mapping[str, Any]) -> AsyncIterator[asyncio.StreamReader]:
+    """Ask the running capture half; its answers can be read while the context is open."""
     line = json.dumps(request, ensure_ascii=False).encode() + b"\n"
     try:
         reader, writer = await asyncio.open_unix_connection(str(control_path(runtime)), limit=LINE)
@@ -256,20 +295,18 @@ async def ask(runtime: Path, request: Mapping[str, Any], tell: Tell | None = Non
         if len(line) > LINE:
             raise RequestError(TOO_LONG)
         writer.write(line)
-        return await _answers(reader, tell)
+        yield reader
     finally:
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
 
 
-async def _answers(reader: asyncio.StreamReader, tell: Tell | None) -> Answer:
-    while line := await reader.readline():
-        answer: Answer = json.loads(line)
-        if "error" in answer:
-            raise RequestError(answer["error"])
-        if answer.pop("done", False):
-            return answer
-        if tell is not None:
-            await tell(answer)
-    raise RequestError("the gateway stopped while it was asked; try again when it runs")
+async def _next_answer(reader: asyncio.StreamReader) -> Answer:
+    line = await reader.readline()
+    if not line:
+        raise RequestError("the gateway stopped while it was asked; try again when it runs")
+    answer: Answer = json.loads(line)
+    if "error" in answer:
+        raise RequestError(answer["error"])
+    return answer

@@ -16,9 +16,11 @@ from gateway.core.jws import Issuers
 from gateway.core.registry import BadgeRule, BearerRule, Registry, Touchpoint, split
 from gateway.customers import Customers
 from gateway.erasing import Erasing
+from gateway.lending import Lending
 from gateway.store import audit, touchpoints
 from gateway.store.outbox import Outbox
 from gateway.store.registry_csv import RegistryErrors, parse
+from gateway.trying import Trying
 
 
 def bearer_rules(settings: Settings) -> list[BearerRule]:
@@ -49,6 +51,8 @@ class Desk:
             "registry-import": self.registry_import,
             **Consenting(customers).handlers(),
             **Erasing(customers).handlers(),
+            **Lending(self.capture, self.settings).handlers(),
+            **Trying(self.capture, self.settings).handlers(),
         }
 
     async def status(self, request: Mapping[str, Any], tell: Tell) -> Answer:
@@ -57,7 +61,8 @@ class Desk:
         await self.capture.save()
         return {
             "readers": {
-                name: {"up": status.up, "reason": status.reason} for name, status in self.capture.readers.items()
+                name: {"up": status.up, "reason": status.reason, "lent": status.lent}
+                for name, status in self.capture.readers.items()
             },
             "counts": dict(self.capture.counts),
             "clock": str(self.capture.clock.now().quality),

@@ -282,7 +282,7 @@ async def test_the_status_says_how_it_fares(open_desk: Desk) -> None:
     open_desk.capture.dropped("overlong")
     open_desk.capture.show(SourceStatus("scanner", up=False, reason="unplugged"))
     assert await act(open_desk, "status") == {
-        "readers": {"scanner": {"up": False, "reason": "unplugged"}},
+        "readers": {"scanner": {"up": False, "reason": "unplugged", "lent": False}},
         "counts": {"sightings": 1, "dropped:overlong": 1},
         "clock": "synced",
         "key": True,

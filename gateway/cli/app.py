@@ -15,6 +15,7 @@ from gateway.cli import (
     erase,
     keys,
     outbox,
+    readers,
     registry,
     replay,
     run,
@@ -45,6 +46,7 @@ app.command(short_help="Run the gateway: both halves.")(run.run)
 app.command(short_help="Run the capture half alone: no network.")(run.capture)
 app.command(short_help="Run the uplink half alone: no devices, no keys.")(run.uplink)
 app.command(short_help="Show readers, outbox, broker and counters.")(status.status)
+app.add_typer(readers.app, name="readers", short_help="Readers: how they fare, what they read.")
 app.add_typer(registry.app, name="registry", short_help="Touchpoints of the store.")
 app.add_typer(codes.app, name="codes", short_help="Printed codes of touchpoints.")
 app.add_typer(consent.app, name="consent", short_help="Consent at the counter, by presenting the token.")

@@ -87,14 +87,17 @@ def ask_gateway(settings: "Settings", request: dict[str, Any]) -> dict[str, Any]
     """Ask the running gateway, or do it on its files when none runs; say at which reader to present a token."""
     from gateway.daemon.capture import ask_desk
 
-    async def tell(answer: dict[str, Any]) -> None:
-        typer.echo(_spoken(answer), err=True)
+    return asked(lambda: ask_desk(settings, request, say_where))
 
-    return asked(lambda: ask_desk(settings, request, tell))
+
+async def say_where(answer: dict[str, Any]) -> None:
+    """Say what to do at which reader."""
+    typer.echo(_spoken(answer), err=True)
 
 
 def _spoken(answer: dict[str, Any]) -> str:
-    """Say what to do at which reader."""
+    if "try" in answer:
+        return f"Hold a tag or code to {answer['try']} now."
     if "again" in answer:
         return f"That token was presented already; present another one at {answer['again']}."
     which = f"token {answer['number']} of {answer['of']}" if answer.get("of", 1) > 1 else "the token"

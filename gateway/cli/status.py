@@ -73,7 +73,8 @@ def _wrong(parts: "Mapping[str, Component]") -> dict[str, str | None]:
 
 def _problems(found: dict[str, Any]) -> list[str]:
     problems = [] if found["running"] else ["the capture half is not running: touchpoint run"]
-    problems += [f"reader {name}: {each['reason']}" for name, each in found["readers"].items() if not each["up"]]
+    down = {name: each for name, each in found["readers"].items() if not each["up"] and not each["lent"]}
+    problems += [f"reader {name}: {each['reason']}" for name, each in down.items()]
     if found["broker"] is None:
         problems.append("the uplink half has not reported yet; is it running?")
     elif not found["broker"]["ok"]:

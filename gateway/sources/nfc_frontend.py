@@ -8,6 +8,7 @@ import errno
 import importlib
 import logging
 import os
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -126,6 +127,8 @@ def hush() -> None:
 def reason(device: str, error: Exception) -> str:
     """Say in words why the reader cannot be used. Only numbers and names are taken from the error, never its text."""
     number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, termios.error):  # what a port says that hangs up while it is opened; no OSError
+        number = error.args[0] if error.args and isinstance(error.args[0], int) else None
     if device.startswith("usb") and number == errno.ENOENT:  # libusb1 looks for it when it is first needed
         return f"{device} cannot be used: libusb is missing (apt install libusb-1.0-0)"
     return f"{device} {REASONS.get(number or 0) or f'cannot be used: {type(error).__name__}'}"

@@ -10,7 +10,8 @@ The iterator ends only by being cancelled: trouble with a device is a status, an
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -32,6 +33,8 @@ class SourceStatus:
     up: bool
     reason: str | None = None
     """Why it is down. It may name the device, never what was read."""
+    lent: bool = False
+    """It is down because a command has the device, and nothing is wrong."""
 
 
 class DeviceLostError(Exception):
@@ -67,6 +70,7 @@ class Source(ABC):
         self._reported: SourceStatus | None = None
         self._waiting: asyncio.Queue[Sighting] = asyncio.Queue(capacity)
         self._tasks = asyncio.TaskGroup()
+        self._closing = False
 
     async def __aenter__(self) -> Self:
         """Start to read; the device may be missing."""
@@ -76,6 +80,7 @@ class Source(ABC):
 
     async def __aexit__(self, *_: object) -> None:
         """Close the device. What still waits in the queue is forgotten."""
+        self._closing = True
         self._reading.cancel()
         # Without the body's exception, which the group would wrap; it goes on by itself.
         await self._tasks.__aexit__(None, None, None)
@@ -92,6 +97,19 @@ class Source(ABC):
         """The reader's name in the configuration."""
         return self._name
 
+    @asynccontextmanager
+    async def lent(self, to: str) -> AsyncIterator[None]:
+        """Leave the device to a command while the context is open: closed before it, opened again after it."""
+        before = self._reading
+        before.cancel()
+        try:
+            await asyncio.wait({before})
+            self._report(SourceStatus(self._name, up=False, reason=f"lent to {to}", lent=True))
+            yield
+        finally:
+            if not self._closing:
+                self._reading = self._tasks.create_task(self._read_again(before), name=f"source {self._name}")
+
     async def identify(self, seconds: int) -> bool:
         """Let the reader show where it is, by light or sound, for so many seconds; False: this kind cannot."""
         del seconds
@@ -106,6 +124,10 @@ class Source(ABC):
 
         Cancelled to close: it must leave nothing open.
         """
+
+    async def _read_again(self, before: asyncio.Task[None]) -> None:
+        await asyncio.wait({before})  # it may still be closing the device
+        await self._keep_reading()
 
     async def _keep_reading(self) -> None:
         clock = asyncio.get_running_loop().time

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -418,6 +419,8 @@ def test_reasons_show_no_text_of_an_error() -> None:
     """A reason has the device and our words; the text of an error, which could hold what was read, is left out."""
     assert reason("usb", RuntimeError(UID.hex())) == "usb cannot be used: RuntimeError"
     assert reason("usb", OSError(5, UID.hex())) == "usb does not answer: unplugged, or hung"
+    assert reason("tty", termios.error(5, UID.hex())) == "tty does not answer: unplugged, or hung"
+    assert reason("tty", termios.error(UID.hex())) == "tty cannot be used: error"
 
 
 async def test_a_usb_reader_that_is_missing_is_a_reason(watch: Watch) -> None:
