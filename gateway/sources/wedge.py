@@ -76,8 +76,10 @@ class WedgeSource(Source):
     ) -> None:
         keys.join(time.monotonic())
         joined = False
-        while not waiting.rung:
+        while True:
             typed = waiting.for_keys(GAP_MS if keys.pending else None)
+            if waiting.rung:
+                return
             if found := keys.feed(keyboard.read()) if typed else keys.silence():
                 loop.call_soon_threadsafe(self._take, found)
             if not (joined or keys.joining):

@@ -77,23 +77,19 @@ class Keys:
 
     def silence(self) -> list[Scan | Discarded]:
         """Take note that nothing came for GAP."""
-        line, self._typed = self._typed, []
-        self._let_go()
-        if not line:
-            return []
+        if not self._typed or self._number:
+            return [*self.reset()]
+        line = self._typed
+        self.reset()
         text = self._country.text(line)
         return [Discarded.TORN if isinstance(text, Discarded) else silent_line(text)]
 
     def reset(self) -> list[Discarded]:
-        """Give up the line that has begun, if any: the keyboard is gone."""
-        torn = [Discarded.TORN] if self._typed else []
-        self._typed = []
-        self._let_go()
-        return torn
-
-    def _let_go(self) -> None:
+        """Give up the line that has begun, if any, and let go of all keys: the keyboard is gone."""
+        torn = [Discarded.TORN] if self._typed or self._number else []
         self._down.clear()
-        self._caps, self._number, self._passing_over = False, "", False
+        self._typed, self._caps, self._number, self._passing_over = [], False, "", False
+        return torn
 
     def _event(self, at: float, kind: int, code: int, value: int) -> list[Scan | Discarded]:
         if kind == EV_SYN:
@@ -113,9 +109,9 @@ class Keys:
         return self._pass_over(Discarded.MISSED)
 
     def _pass_over(self, why: Discarded) -> list[Scan | Discarded]:
-        counted = [] if self._passing_over else [why]
+        counted: list[Scan | Discarded] = [] if self._passing_over else [why]
         self._typed, self._number, self._passing_over = [], "", True
-        return [*counted]
+        return counted
 
     def _key(self, code: int, *, down: bool) -> list[Scan | Discarded]:
         if code in MODIFIERS:
@@ -165,11 +161,12 @@ class Keys:
         return []
 
     def _end(self) -> list[Scan | Discarded]:
-        line, self._typed, self._number = self._typed, [], ""
+        cut = self._pass_over(Discarded.UNDECODABLE) if self._number else []  # Alt is down still
+        line, self._typed = self._typed, []
         if self._passing_over:
-            self._let_go()
+            self.reset()
         if not line:
-            return []
+            return cut
         text = self._country.text(line)
         scan = text if isinstance(text, Discarded) else read_text(text)
         return [] if scan is None else [scan]

@@ -239,6 +239,14 @@ def test_a_number_without_a_character_spoils_the_line(digits: str) -> None:
     assert read(number(digits) + typed("rest") + typed("next")) == [Discarded.UNDECODABLE, Scan("next")]
 
 
+def test_a_number_that_is_not_finished_is_no_code() -> None:
+    """A code whose last number is cut by its ending, or by a silence, is dropped, and not shortened."""
+    begun = typed("]Q1whole\x1d", ending="") + packet(ALT, 1) + press((PAD["0"],))
+    assert read(begun + press((28,)) + typed("next")) == [Discarded.UNDECODABLE, Scan("next")]
+    keys = Keys("us")
+    assert keys.feed(begun) + keys.silence() == [Discarded.TORN]
+
+
 def test_ctrl_and_alt_is_alt_gr() -> None:
     """Scanners that type AltGr as Ctrl+Alt are read as Windows reads them."""
     both = press((CTRL, ALT, 16), (CTRL, ALT, 9), (28,))
