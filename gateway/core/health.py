@@ -7,8 +7,10 @@ The rules, for each beacon (the touchpoint that it marks):
 2. `low-battery` below 2500 mV; `ok` again from 2600 mV.
 3. `silent`: not heard for 15 minutes, while no scanner was down. Said once; when the beacon is heard again, that is
    reported too.
-4. `moved`: heard in another zone, and for a minute not in its own. Zones overlap: a beacon that both hear stays where
-   it was. Said once; later reports give the new zone.
+4. `moved`: heard in another zone, and for a minute not in its own, while no scanner was down. Zones overlap: a beacon
+   that both hear stays where it was. Said once; later reports give the new zone. A beacon's own zone is the one that
+   hears it best in its first minute, since a wall seldom keeps the next zone from hearing it first; and the minute
+   counts anew for one that was silent.
 5. A change is reported at once. A report has one status; `moved` goes before `low-battery`, which its telemetry shows.
 """
 
@@ -60,15 +62,21 @@ class _Beacon:
     """When it was last heard in its zone."""
     due_ns: int
     """When the next regular report is due."""
+    settled_ns: int
+    """Until then it is in whichever zone hears it best."""
     telemetry: Telemetry | None = None
     low: bool = False
     silent: bool = False
 
-    def hear(self, reader: str, zone: str, rssi: int, now_ns: int) -> bool:
-        """Take in a sighting, and tell whether the beacon has moved (rule 4)."""
+    def hear(self, reader: str, zone: str, rssi: int, now_ns: int, listening_ns: int | None) -> bool:
+        """Take in a sighting, and tell whether the beacon has moved (rule 4); scanners listen since then, or not."""
         self.heard_ns = now_ns
-        moved = zone != self.zone and now_ns - self.here_ns >= MOVED_NS
-        if moved or zone == self.zone:
+        if self.silent:
+            self.here_ns = now_ns
+        missing = listening_ns is not None and now_ns - max(self.here_ns, listening_ns) >= MOVED_NS
+        moved = zone != self.zone and missing
+        nearer = now_ns < self.settled_ns and _level(rssi) > _level(self.rssi)
+        if moved or nearer or zone == self.zone:
             self.reader, self.zone, self.rssi, self.here_ns = reader, zone, rssi, now_ns
         return moved
 
@@ -119,10 +127,17 @@ class StoreBeacons:
         beacon = self._beacons.get(touchpoint_id)
         if beacon is None:
             self._beacons[touchpoint_id] = _Beacon(
-                touchpoint_id, reader, zone, rssi, heard_ns=now_ns, here_ns=now_ns, due_ns=now_ns + FIRST_NS
+                touchpoint_id,
+                reader,
+                zone,
+                rssi,
+                heard_ns=now_ns,
+                here_ns=now_ns,
+                due_ns=now_ns + FIRST_NS,
+                settled_ns=now_ns + MOVED_NS,
             )
             return None
-        if beacon.hear(reader, zone, rssi, now_ns):
+        if beacon.hear(reader, zone, rssi, now_ns, self._listening_ns):
             return beacon.report(now_ns, "moved")
         return beacon.report(now_ns) if beacon.is_due(now_ns) else None
 
@@ -172,3 +187,8 @@ class StoreBeacons:
         self._senders[address] = touchpoint_id
         if len(self._senders) > ADDRESSES:
             del self._senders[next(iter(self._senders))]
+
+
+def _level(rssi: int) -> int:
+    """Return a signal strength to compare: one that carries no measurement is below all others."""
+    return -128 if rssi in NOT_AVAILABLE else rssi

@@ -182,12 +182,42 @@ class TestMove:
         assert hear(beacons, DAY + S, "hall", -61) == report("ok", GOOD, rssi=-61)
 
     def test_back_elsewhere(self) -> None:
-        """Silent here and heard again there: it moved, and is silent no longer."""
+        """Silent here and heard again there: it moved, unless its own zone hears it within a minute."""
         beacons = reported(GOOD)
         beacons.expire(DAY)
-        assert hear(beacons, 2 * DAY, "vault") == report("moved", GOOD, "vault")
-        assert hear(beacons, 2 * DAY + S, "vault") is None
-        assert beacons.expire(2 * DAY + S + 15 * MINUTE) == [report("silent", GOOD, "vault")]
+        assert hear(beacons, 2 * DAY, "vault") == report("ok", GOOD)
+        assert hear(beacons, 2 * DAY + MINUTE - S, "vault") is None
+        assert hear(beacons, 2 * DAY + MINUTE, "vault") == report("moved", GOOD, "vault")
+        assert beacons.expire(2 * DAY + 16 * MINUTE) == [report("silent", GOOD, "vault")]
+
+    def test_back_behind_a_wall(self) -> None:
+        """Silent, and heard again by the next zone first: its own hears it too, so it has not moved."""
+        beacons = reported(GOOD)
+        beacons.expire(DAY)
+        assert hear(beacons, 2 * DAY, "vault", -90) == report("ok", GOOD)
+        assert hear(beacons, 2 * DAY + 50 * S) is None
+        assert hear(beacons, 2 * DAY + 100 * S, "vault", -90) is None
+
+    def test_down(self) -> None:
+        """While the scanner of its own zone is down a beacon moves nowhere, nor within a minute after that."""
+        beacons = reported(GOOD)
+        beacons.pause()
+        assert [hear(beacons, second * S, "vault", -90) for second in range(20, 620)] == [None] * 600
+        beacons.resume(620 * S)
+        assert hear(beacons, 679 * S, "vault", -90) is None
+        assert hear(beacons, 680 * S, "vault") == report("moved", GOOD, "vault")
+
+    @pytest.mark.parametrize("rssi", [-90, 127, -127, 0])
+    def test_heard_first_behind_a_wall(self, rssi: int) -> None:
+        """The zone of a new beacon is the one that hears it best, whichever hears it first; it has not moved there."""
+        beacons = StoreBeacons()
+        assert hear(beacons, 0, "vault", rssi) is None
+        assert hear(beacons, 8 * S, "hall", -60) is None
+        assert hear(beacons, 9 * S, "vault", rssi) is None
+        assert hear(beacons, 10 * S, "vault", rssi) == report("ok")
+        for second in range(50, 600, 50):
+            assert hear(beacons, second * S, "hall", -60) is None
+            assert hear(beacons, second * S, "vault", -90) is None
 
 
 class TestAddresses:
