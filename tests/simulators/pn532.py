@@ -6,6 +6,7 @@
         reader.unplug()                      # the port hangs up and its path is gone
         reader.plug()                        # another port behind the same path
         reader.mute = True                   # the chip hangs: it is there and answers nothing
+        reader.spoil = lambda reply: ...     # what it answers is torn, or rubbish
 
 After NXP UM0701-02, PN532 User Manual, rev. 02: frames (6.2.1), commands (7.2, 7.3), error codes (7.1); registers of
 the contactless interface unit after the PN532/C1 data sheet. It takes no time: every answer comes at once, also the
@@ -89,6 +90,7 @@ class Pn532:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.mute = False
+        self.spoil: Callable[[bytes], bytes] = bytes
         self.commands = 0
         self._tag: Tag | None = None
         self._lock = threading.Lock()
@@ -161,7 +163,7 @@ class Pn532:
         while ending not in select.select([chip_end, ending], [], [])[0]:
             for body in frames.feed(os.read(chip_end, 4096)):
                 if not self.mute and body[0] == FROM_HOST:
-                    os.write(chip_end, ACK + self._answer(body[1], body[2:]))
+                    os.write(chip_end, self.spoil(ACK + self._answer(body[1], body[2:])))
 
     def _answer(self, command: int, data: bytes) -> bytes:
         self.commands += 1
