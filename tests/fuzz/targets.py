@@ -13,7 +13,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,7 +22,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from gateway.control import LINE, control_path, serve
 from gateway.core import decode, downlink
+from gateway.core.authenticity import GENUINE, Authenticator
 from gateway.core.contract import Topics
+from gateway.core.decode.sun import MAC_OCTETS, Covers, TagKeys
 from gateway.core.jws import Issuers, SignatureError, Use
 from gateway.core.order import RestartAskedError
 from gateway.core.pseudonym import KeyRing
@@ -36,7 +38,9 @@ from gateway.store.registry_csv import parse as parse_registry
 from gateway.store.schema import UPLINK
 from gateway.uplink.downlink import Downlink
 from gateway.uplink.mqtt import Message
+from tests.simulators import sun_links
 from tests.simulators.centre_keys import CENTRE
+from tests.simulators.frames import message, uri
 
 if TYPE_CHECKING:
     from gateway.uplink.forward import Forwarder
@@ -157,6 +161,21 @@ def _scan(data: bytes) -> None:
     text = data.decode("utf-8", "surrogateescape")
     decode.scan(Scan(text, "]Q1"))
     decode.scan(Scan(text, "]Q3"))
+
+
+SUN = Authenticator(TagKeys({sun_links.UID: sun_links.FILE_KEY}, sun_links.META_KEY))
+MESSAGES = tuple(each(5).encode() for each in (sun_links.encrypted, sun_links.plain, sun_links.whole))
+SIGNED = tuple(message.lower()[-2 * MAC_OCTETS :] for message in MESSAGES)
+
+
+def _sun(data: bytes) -> None:
+    """Judge a link, as a scan and on a tag, whatever its MAC covers; nothing is genuine that no tag has signed."""
+    text = data.decode("utf-8", "surrogateescape")
+    for covers in Covers:
+        SUN.mirrors = replace(SUN.mirrors, covers=covers)
+        for reading in (SUN.read(Scan(text)), SUN.read(Tag(data[:7], data[7:]))):
+            if reading.verdict == GENUINE and not any(mac in data.lower() for mac in SIGNED):
+                raise BrokenError("a message was believed that no tag has signed")
 
 
 def _lines(data: bytes) -> None:
@@ -295,6 +314,7 @@ TARGETS: dict[str, Target] = {
     ),
     "tag": Target(_tag, (), (bytes(7) + bytes.fromhex("d1010f5504") + b"id.acme.example",)),
     "scan": Target(_scan, (), (b"https://id.acme.example/01/09506000134352/21/A", b"0109506000134352", b"%41%zz")),
+    "sun": Target(_sun, (), (*MESSAGES, sun_links.UID + message(uri(MESSAGES[0].decode())))),
     "lines": Target(_lines, (), (b"\x03one\r\ntwo\r\n" + b"x" * 100,)),
     "scanner": Target(_scanner, (), (b"\x03]Q1one\r\n\x02]d2two\x1dthree\x03", b"\xc0]Q1https://a.example\x1d")),
     "keyboard": Target(

@@ -18,13 +18,13 @@ def aes_cmac(key: bytes, message: bytes) -> bytes:
 
 
 def picc_data(uid: bytes, counter: int, meta_key: bytes, padding: bytes = b"\xa5" * 5) -> bytes:
-    """Return encrypted PICCData (AN12196, 3.4.2): C7, UID, counter LSB first, random padding."""
+    """Return encrypted PICCData (NT4H2421Gx, 9.3.4.1): C7, UID, counter LSB first, random padding."""
     encryptor = Cipher(AES(meta_key), CBC(bytes(16))).encryptor()
     return encryptor.update(b"\xc7" + uid + counter.to_bytes(3, "little") + padding) + encryptor.finalize()
 
 
 def sdm_mac(uid: bytes, counter: int, file_key: bytes, signed: bytes = b"") -> bytes:
-    """Return SDMMAC (AN12196, 3.4.4) over what stands before it from SDMMACInputOffset on."""
+    """Return SDMMAC (NT4H2421Gx, 9.3.8.1) over what stands before it from SDMMACInputOffset on."""
     session = aes_cmac(file_key, bytes.fromhex("3cc300010080") + uid + counter.to_bytes(3, "little"))
     return aes_cmac(session, signed)[1::2]
 

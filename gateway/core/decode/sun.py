@@ -24,9 +24,9 @@ from gateway.core.decode import link
 KEY_OCTETS = BLOCK_OCTETS = 16
 UID_OCTETS, COUNTER_OCTETS, MAC_OCTETS = 7, 3, 8
 PICC_DATA_TAG = 0xC7
-"""UID mirrored, counter mirrored, a UID of seven octets (NT4H2421Gx, PICCDataTag)."""
+"""UID mirrored, counter mirrored, a UID of seven octets (NT4H2421Gx, table 21)."""
 SESSION_MAC = bytes.fromhex("3cc300010080")
-"""SV2 begins so (AN12196, session key generation)."""
+"""SV2 begins so (NT4H2421Gx, 9.3.9.1)."""
 _HEX = re.compile(r"([0-9A-Fa-f]{2})+", re.ASCII)
 
 
@@ -155,13 +155,13 @@ def verify(message: Message, keys: TagKeys) -> Verified | Unproven:
 
 
 def session_key(key: bytes, uid_and_counter: bytes) -> bytes:
-    """Return SesSDMFileReadMACKey: CMAC over SV2, zero-padded to the block (NT4H2421Gx, 9.3; AN12196, 3.3)."""
+    """Return SesSDMFileReadMACKey: CMAC over SV2, zero-padded to the block (NT4H2421Gx, 9.3.9.1)."""
     vector = SESSION_MAC + uid_and_counter
     return cmac(key, vector + bytes(-len(vector) % BLOCK_OCTETS))
 
 
 def truncated_mac(key: bytes, message: bytes) -> bytes:
-    """Return SDMMAC: the second, fourth, ... sixteenth octet of the CMAC (NT4H2421Gx, 9.1.3)."""
+    """Return SDMMAC: the second, fourth, ... sixteenth octet of the CMAC (NT4H2421Gx, 9.3.8.1 and 9.1.3)."""
     return cmac(key, message)[1::2]
 
 
@@ -186,7 +186,7 @@ def _told(message: Message, keys: TagKeys) -> bytes | Unproven:
 
 
 def _decrypted(picc: bytes, key: bytes) -> bytes:
-    """Return PICCData: tag, UID, counter (LSB first), random padding (NT4H2421Gx, 9.3; AN12196, 3.4.2)."""
+    """Return PICCData: tag, UID, counter (LSB first), random padding (NT4H2421Gx, 9.3.4.1)."""
     decryptor = Cipher(AES(key), CBC(bytes(BLOCK_OCTETS))).decryptor()
     return decryptor.update(picc) + decryptor.finalize()
 
