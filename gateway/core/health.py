@@ -7,8 +7,9 @@ The rules, for each beacon (the touchpoint that it marks):
 2. `low-battery` below 2500 mV; `ok` again from 2600 mV.
 3. `silent`: not heard for 15 minutes, while no scanner was down. Said once; when the beacon is heard again, that is
    reported too.
-4. `moved`: heard in another zone, and for a minute not in its own, while no scanner was down. Zones overlap: a beacon
-   that both hear stays where it was. Said once; later reports give the new zone. A beacon's own zone is the one that
+4. `moved`: heard elsewhere ten times in a row and for a minute not in its own zone, while no scanner was down. Zones
+   overlap: a beacon that both hear stays where it was; and a slow one, of whose packets a quarter may be lost, is
+   missed by its own for a minute now and then. Said once; later reports give the new zone. A beacon's own zone is the one that
    hears it best in its first minute, since a wall seldom keeps the next zone from hearing it first; and the minute
    counts anew for one that was silent.
 5. A change is reported at once. A report has one status; `moved` goes before `low-battery`, which its telemetry shows.
@@ -24,6 +25,8 @@ FIRST_NS: Final = 10 * SECOND_NS
 DAILY_NS: Final = 24 * 3600 * SECOND_NS
 SILENT_NS: Final = 15 * 60 * SECOND_NS
 MOVED_NS: Final = 60 * SECOND_NS
+ELSEWHERE: Final = 10
+"""Sightings in other zones, without one in its own, that it takes to have moved."""
 NOT_AVAILABLE: Final = frozenset({127, -127, 0})
 """RSSI values that carry no measurement, as in `gateway.core.presence`."""
 LOW_MV: Final = 2500
@@ -64,6 +67,8 @@ class _Beacon:
     """When the next regular report is due."""
     settled_ns: int
     """Until then it is in whichever zone hears it best."""
+    elsewhere: int = 0
+    """How often it was heard in other zones since it was heard in its own, by scanners that were all up."""
     telemetry: Telemetry | None = None
     low: bool = False
     silent: bool = False
@@ -72,13 +77,19 @@ class _Beacon:
         """Take in a sighting, and tell whether the beacon has moved (rule 4); scanners listen since then, or not."""
         self.heard_ns = now_ns
         if self.silent:
-            self.here_ns = now_ns
-        missing = listening_ns is not None and now_ns - max(self.here_ns, listening_ns) >= MOVED_NS
-        moved = zone != self.zone and missing
+            self.here_ns, self.elsewhere = now_ns, 0
         nearer = now_ns < self.settled_ns and _level(rssi) > _level(self.rssi)
+        moved = zone != self.zone and not nearer and self._is_missing(now_ns, listening_ns)
         if moved or nearer or zone == self.zone:
-            self.reader, self.zone, self.rssi, self.here_ns = reader, zone, rssi, now_ns
+            self.reader, self.zone, self.rssi, self.here_ns, self.elsewhere = reader, zone, rssi, now_ns, 0
         return moved
+
+    def _is_missing(self, now_ns: int, listening_ns: int | None) -> bool:
+        """Take note that it was heard elsewhere, and tell whether its own zone should have heard it meanwhile."""
+        if listening_ns is None:
+            return False
+        self.elsewhere += 1
+        return self.elsewhere >= ELSEWHERE and now_ns - max(self.here_ns, listening_ns) >= MOVED_NS
 
     def take(self, telemetry: Telemetry) -> bool:
         """Take in telemetry, and tell whether it is news: the first, or another state of the battery (rule 2)."""

@@ -306,6 +306,8 @@ def test_a_beacon_moves_and_falls_silent() -> None:
     """Both are said when they happen."""
     path, _ = shop()
     path.see(salon.store_beacon(), at(0))
+    for second in range(60, 69):
+        path.see(salon.store_beacon(reader="entrance"), at(second))
     event = only(path.see(salon.store_beacon(reader="entrance"), at(120)))[1]
     assert (event["status"], event["zone"], event["reader"]) == ("moved", "entrance", "entrance")
     (silent,) = path.expire(at(120 + 900))
