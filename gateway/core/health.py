@@ -9,9 +9,9 @@ The rules, for each beacon (the touchpoint that it marks):
    reported too.
 4. `moved`: heard elsewhere ten times in a row and for a minute not in its own zone, while no scanner was down. Zones
    overlap: a beacon that both hear stays where it was; and a slow one, of whose packets a quarter may be lost, is
-   missed by its own for a minute now and then. Said once; later reports give the new zone. A beacon's own zone is the one that
-   hears it best in its first minute, since a wall seldom keeps the next zone from hearing it first; and the minute
-   counts anew for one that was silent.
+   missed by its own for a minute now and then. Said once; later reports give the new zone. A beacon's own zone is the
+   one that hears it best in its first minute, since a wall seldom keeps the next zone from hearing it first; and the
+   minute counts anew for one that was silent.
 5. A change is reported at once. A report has one status; `moved` goes before `low-battery`, which its telemetry shows.
 """
 
