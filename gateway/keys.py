@@ -127,6 +127,19 @@ def beacon_keys(settings: Settings) -> tuple[BeaconKey, ...]:
         raise ConfigError([Problem(str(path), None, "ble.beacons", what, "see firmware-notes/ble.md")]) from None
 
 
+def add_tag_keys(path: Path, tenant: str, site: str, keys: TagKeys) -> int:
+    """Write keys of SUN tags, with those that the file holds already; return how many it holds. Raises KeyFileError."""
+    if not path.exists():
+        write_secret(path, tagkeys.to_json(keys, tenant, site))
+        return len(keys.tags)
+    *of, held = read_tag_keys(path)
+    if (*of, held.meta) != (tenant, site, keys.meta):
+        raise KeyFileError(f"{path} is another site's, or derived from another root key; nothing was written")
+    both = TagKeys({**held.tags, **keys.tags}, keys.meta)
+    replace_secret(path, tagkeys.to_json(both, tenant, site))
+    return len(both.tags)
+
+
 def new_root() -> str:
     """Make a root key, as the text of its file."""
     return _text(secrets.token_bytes(ROOT_OCTETS))

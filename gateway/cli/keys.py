@@ -90,6 +90,31 @@ def rotate(
     )
 
 
+@app.command(short_help="Derive the keys of tags that sign.")
+def tags(
+    root: Annotated[Path, typer.Option("--root", metavar="ROOT", help="The root key.")],
+    uids: Annotated[Path, typer.Option("--uids", metavar="FILE", help="The UIDs of the site's tags, one a line.")],
+    out: Annotated[Path, typer.Option("--out", metavar="KEYS", help="The file to write, or to add to.")],
+    tenant: Annotated[str, typer.Option(help="The tenant, as in [gateway] of the site's configuration.")],
+    site: Annotated[str, typer.Option(help="The site, as in [gateway] of the site's configuration.")],
+) -> None:
+    """Derive the keys of the NTAG 424 DNA tags of one site, at the trust service.
+
+    They are for the site's gateways: `[sun] keys` in their configuration names the file. Running gateways notice when
+    it has changed. With these keys tags are verified; they are also what the tags must be given.
+    """
+    from gateway.core import tagkeys
+    from gateway.keys import KeyFileError, add_tag_keys, read_root
+
+    with failures_explained():
+        try:
+            listed = tagkeys.uids(uids.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise KeyFileError(f"{uids} is no list of UIDs: {error}") from None
+        held = add_tag_keys(out, tenant, site, tagkeys.derive(read_root(root), tenant, listed))
+    typer.echo(f"{out}: the keys of {held} tags of {tenant}/{site}.")
+
+
 @app.command(short_help="Remove keys from this gateway.")
 def retire(
     config: Config = None,

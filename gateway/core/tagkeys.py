@@ -1,8 +1,12 @@
-"""The keys of a store's SUN tags: the text of their file, and their derivation at the trust service.
+r"""The keys of a store's SUN tags: the text of their file, and their derivation at the trust service.
 
-The master key never lies on a gateway. Each tag's SDMFileReadKey is diversified from it (NXP AN10922, section 2.2), so
-that whoever opens one tag has the key of that tag alone; the file holds those of the store's stock. SDMMetaReadKey only
-hides the UID, has to be known before the UID is, and is common to all.
+The master key is derived from the brand's root, and neither lies on a gateway:
+
+    master = HKDF-SHA256(root, salt "", "touchpoint/v1/sun\0{tenant}", 16)
+    key    = CMAC(master, 01 || key number || UID || "touchpoint/v1/sun")             (NXP AN10922, section 2.2)
+
+Whoever opens one tag has the keys of that tag alone; the file holds SDMFileReadKey (number 2) of the store's stock.
+SDMMetaReadKey (number 1) only hides the UID, has to be known before the UID is, and is common to all: UID of zeros.
 """
 
 import json
@@ -10,11 +14,17 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
 from gateway.core.decode.sun import KEY_OCTETS, UID_OCTETS, TagKeys, cmac
 
 VERSION = 1
 AES128 = b"\x01"
 """What AN10922 puts before the input for a key of AES-128."""
+META_READ, FILE_READ = 1, 2
+"""Numbers under which a tag keeps the two keys."""
+SYSTEM = b"touchpoint/v1/sun"
 SYSTEM_OCTETS = range(8, 24)
 """With key number and UID it then fills more than one block and at most two, so that the CMAC pads as AN10922 does."""
 _KEY = re.compile(rf"[0-9a-f]{{{2 * KEY_OCTETS}}}")
@@ -28,9 +38,24 @@ def diversified(master: bytes, number: int, uid: bytes, system: bytes) -> bytes:
     return cmac(master, AES128 + bytes([number]) + uid + system)
 
 
-def derive(master: bytes, number: int, system: bytes, uids: Iterable[bytes], meta: bytes | None) -> TagKeys:
-    """Derive the keys of these tags, which keep SDMFileReadKey under this number. Raises ValueError."""
-    return TagKeys({uid: diversified(master, number, uid, system) for uid in uids}, meta)
+def derive(root: bytes, tenant: str, uids: Iterable[bytes]) -> TagKeys:
+    """Derive the keys of these tags. Raises ValueError for a UID of another length."""
+    master = HKDF(SHA256(), KEY_OCTETS, salt=b"", info=f"touchpoint/v1/sun\0{tenant}".encode()).derive(root)
+    return TagKeys(
+        {uid: diversified(master, FILE_READ, uid, SYSTEM) for uid in uids},
+        diversified(master, META_READ, bytes(UID_OCTETS), SYSTEM),
+    )
+
+
+def uids(text: str) -> list[bytes]:
+    """Read a list of UIDs: one a line in hexadecimal, as readers and suppliers write them. Raises ValueError."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        digits = re.sub("[ :-]", "", line).lower()
+        if digits and not _UID.fullmatch(digits):
+            raise ValueError(f"line {number}: a UID has 14 hexadecimal digits")
+        found += [bytes.fromhex(digits)] if digits else []
+    return found
 
 
 def to_json(keys: TagKeys, tenant: str, site: str) -> str:

@@ -16,6 +16,7 @@ from gateway.cli.app import app
 from gateway.clock import Clock
 from gateway.config import load
 from gateway.control import ask
+from gateway.core import tagkeys
 from gateway.core.pseudonym import KeyRing, derive
 from gateway.daemon.capture import capture
 from gateway.store.audit import entries
@@ -291,3 +292,24 @@ def test_device_shows_the_public_half_alone(home: Path) -> None:
     result = run("device")
     assert str(x) in result.stdout
     assert urlsafe_b64encode(private.private_bytes_raw()).decode()[:40] not in result.output
+
+
+def test_keys_of_tags_are_derived_and_added_to(home: Path) -> None:
+    """The file is its owner's alone, and grows with the stock; what does not fit is refused, and nothing is shown."""
+    out, uids = home / "sun.json", home.parent / "uids.txt"
+    options = ("--root", str(home.parent / "root.key"), "--out", str(out), "--tenant", "acme", "--uids", str(uids))
+    for number, stock in ((1, "04:de:5f:1e:ac:c0:40"), (2, "04958CAA5C5E80\n")):
+        uids.write_text(stock, encoding="utf-8")
+        result = run("tags", *options, "--site", "zrh-1")
+        assert (result.exit_code, result.output) == (0, f"{out}: the keys of {number} tags of acme/zrh-1.\n")
+    both = [bytes.fromhex("04de5f1eacc040"), bytes.fromhex("04958caa5c5e80")]
+    assert keys.read_tag_keys(out) == ("acme", "zrh-1", tagkeys.derive(root(home), "acme", both))
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    before = out.read_bytes()
+    result = run("tags", *options, "--site", "gva-1")
+    assert (result.exit_code, out.read_bytes()) == (1, before)
+    assert "is another site's, or derived from another root key; nothing was written" in result.output
+    uids.write_text("none of them", encoding="utf-8")
+    result = run("tags", *options, "--site", "zrh-1")
+    assert "is no list of UIDs: line 1: a UID has 14 hexadecimal digits" in result.output
+    assert (result.exit_code, out.read_bytes()) == (1, before)

@@ -14,6 +14,7 @@ from gateway.core.decode.sun import TagKeys
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "ntag424.json").read_text(encoding="utf-8"))
 UID, KEY = "04de5f1eacc040", "000102030405060708090a0b0c0d0e0f"
 FILE: dict[str, Any] = {"version": 1, "tenant": "acme", "site": "zrh-1", "meta_key": KEY, "tags": {UID: KEY}}
+DERIVED = ["fac85461f1865c46ebad6079d6a5aec0", "5fee6425e0bc810684d7122942dae54d"]
 keys16 = st.binary(min_size=16, max_size=16)
 
 
@@ -40,12 +41,29 @@ def test_what_is_written_is_read(tags: dict[bytes, bytes], meta: bytes | None) -
 
 
 def test_the_keys_of_a_stock() -> None:
-    """Each tag has a key of its own, which depends on the master, the key's number and the system."""
+    """Each tag has a key of its own, which depends on root and tenant; the common one is the same in every store."""
     uids = [bytes([4, *[number] * 6]) for number in range(3)]
-    keys = tagkeys.derive(bytes(16), 1, b"acme-brand", uids, None)
-    others = tagkeys.derive(bytes(16), 2, b"acme-brand", uids, None)
-    assert list(keys.tags) == uids
-    assert len({*keys.tags.values(), *others.tags.values()}) == 6
+    keys = [tagkeys.derive(root, tenant, uids) for root in (bytes(32), bytes(31)) for tenant in ("acme", "ajax")]
+    assert all(list(each.tags) == uids for each in keys)
+    assert len({key for each in keys for key in (each.meta, *each.tags.values())}) == 16
+    assert tagkeys.derive(bytes(32), "acme", []).meta == keys[0].meta
+    with pytest.raises(ValueError, match="a UID has 7 bytes"):
+        tagkeys.derive(bytes(32), "acme", [bytes(4)])
+
+
+def test_a_derivation_that_must_stay() -> None:
+    """Tags in the field carry these keys: another derivation would be another product."""
+    keys = tagkeys.derive(bytes(range(32)), "acme", [bytes.fromhex(UID)])
+    assert keys.meta is not None
+    assert [key.hex() for key in (keys.meta, *keys.tags.values())] == DERIVED
+
+
+def test_a_list_of_uids() -> None:
+    """One a line, as readers and suppliers write them; a line that is none is named by its number alone."""
+    wanted = bytes.fromhex(UID)
+    assert tagkeys.uids(f"{UID}\n\n04:DE:5F:1E:AC:C0:40\r\n04-de-5f-1e-ac-c0-40 \n") == [wanted] * 3
+    with pytest.raises(ValueError, match=r"^line 2: a UID has 14 hexadecimal digits$"):
+        tagkeys.uids(f"{UID}\nsecret")
 
 
 @pytest.mark.parametrize(
