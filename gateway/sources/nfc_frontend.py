@@ -1,7 +1,8 @@
 """A contactless reader as the source needs it, the same for each that nfcpy drives: PN532, RC-S380, ACR122U.
 
-nfcpy's own paths are taken for USB and for its test driver. A serial port is opened here: nfcpy lists `/dev` for names
-like `ttyUSB0` only, and does not know `/dev/serial/by-id/...`, which stays the same after a restart.
+Ports are opened here, with nfcpy's drivers on top. Its own search lists `/dev` for names like `ttyUSB0` only, and does
+not know `/dev/serial/by-id/...`, which stays the same after a restart. On USB its drivers would wait for ever for a
+reader that hangs, and a reader that fails to open would stay claimed.
 """
 
 import errno
@@ -15,10 +16,13 @@ from typing import Any, Final
 
 import serial
 
-from gateway.sources.nfc_library import Device, nfc, transport
+from gateway.sources.nfc_library import Device, nfc, transport, usb_drivers
 
 TECHNOLOGY: Final = "106A"
 """Type A at 106 kbps: NFC Forum Type 2 and Type 4A, and nearly every tag that is sold."""
+
+LONGEST_MS: Final = 1000
+"""So long a reader on USB may take for an answer; nfcpy's drivers give a tag 0.3 s at most."""
 
 REASONS: Final = {
     errno.ENOENT: "is not there: unplugged, or another path",
@@ -36,7 +40,7 @@ class Frontend:
 
     def __init__(self, device: str) -> None:
         hush()
-        self._clf = _serial(device) if device.startswith("tty:") else nfc.ContactlessFrontend(device)
+        self._clf = _opened(device)
 
     @property
     def shines(self) -> bool:
@@ -96,16 +100,60 @@ class _Transport(transport.TTY):  # type: ignore[misc]  # nfcpy has no types
         self.tty = _Port(port, baudrate, timeout=0.05, exclusive=True)
 
 
+class _Usb(transport.USB):  # type: ignore[misc]  # nfcpy has no types
+    """nfcpy's USB transport, without waits for ever (a time-out of 0), which its RC-S380 driver asks for."""
+
+    def open(self, usb_bus: int, dev_adr: int) -> None:
+        """Open the device. Raises OSError."""
+        try:
+            super().open(usb_bus, dev_adr)
+        except transport.libusb.USBErrorAccess:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from None
+        except transport.libusb.USBError:
+            raise OSError(errno.EIO, os.strerror(errno.EIO)) from None
+
+    def read(self, timeout: int = 0) -> Any:  # noqa: ANN401 -- nfcpy has no types
+        """Return a transfer that comes within so many milliseconds. Raises OSError."""
+        return super().read(timeout or LONGEST_MS)
+
+    def write(self, frame: bytes, timeout: int = 0) -> None:
+        """Send a transfer within so many milliseconds. Raises OSError."""
+        super().write(frame, timeout or LONGEST_MS)
+
+
+def _opened(device: str) -> Any:  # noqa: ANN401 -- nfcpy has no types
+    if device.startswith("tty:"):
+        return _serial(device)
+    return _usb(device) if device.startswith("usb") else nfc.ContactlessFrontend(device)
+
+
 def _serial(device: str) -> Any:  # noqa: ANN401 -- nfcpy has no types
     """Open a reader on a serial port, `tty:USB0:pn532` or `tty:/dev/serial/by-id/...:pn532`, for this process alone."""
     port, _, driver = device.removeprefix("tty:").rpartition(":")
-    used = _Transport(port if port.startswith("/") else f"/dev/tty{port}")
+    return _driven(driver, _Transport(port if port.startswith("/") else f"/dev/tty{port}"), port)
+
+
+def _usb(device: str) -> Any:  # noqa: ANN401 -- nfcpy has no types
+    """Open the first reader that fits `usb` or `usb:vendor:product` and can be opened. Raises OSError if none can."""
+    failed = OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+    for vendor, product, bus, address in _Usb.find(device):
+        driver = usb_drivers.get((vendor, product))
+        if driver is not None:
+            try:
+                return _driven(driver, _Usb(bus, address), device)
+            except OSError as error:
+                failed = error
+    raise failed
+
+
+def _driven(driver: str, used: Any, path: str) -> Any:  # noqa: ANN401 -- nfcpy has no types
+    """Start one of nfcpy's drivers on an open port; if it fails, the port is closed."""
     try:
         opened = importlib.import_module(f"nfc.clf.{driver}").init(used)
     except BaseException:
         _close(used)
         raise
-    opened._path = port  # noqa: SLF001 -- as nfcpy's own search does
+    opened._path = path  # noqa: SLF001 -- as nfcpy's own search does
     clf = nfc.ContactlessFrontend()
     clf.device = opened
     return clf

@@ -20,5 +20,6 @@ import nfc  # noqa: E402 -- after the module above
 import nfc.tag.tt2  # noqa: E402
 from nfc.clf import transport  # noqa: E402
 from nfc.clf.device import Device  # noqa: E402
+from nfc.clf.device import usb_device_map as usb_drivers  # noqa: E402
 
-__all__ = ["Device", "nfc", "transport"]
+__all__ = ["Device", "nfc", "transport", "usb_drivers"]

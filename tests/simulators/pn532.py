@@ -84,18 +84,14 @@ class Frames:
         return rest[at : at + size]
 
 
-class Pn532:
-    """A chip on a port at `path`, with at most one tag on its antenna. `commands` counts what the host has asked."""
+class Chip:
+    """A PN532 with at most one tag on its antenna, without a port. `commands` counts what the host has asked."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.mute = False
-        self.spoil: Callable[[bytes], bytes] = bytes
+    def __init__(self) -> None:
         self.commands = 0
         self._tag: Tag | None = None
         self._lock = threading.Lock()
         self._registers: dict[int, int] = {}
-        self._ends: tuple[int, ...] = ()
         self._handlers: dict[int, Callable[[bytes], bytes]] = {
             0x00: bytes,  # Diagnose, communication line test: the same again (7.2.1)
             0x02: lambda _: bytes.fromhex(
@@ -112,41 +108,6 @@ class Pn532:
             0x4A: self._list_targets,
         }
 
-    def __enter__(self) -> Self:
-        self.plug()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.unplug()
-
-    @property
-    def device(self) -> str:
-        return f"tty:{self.path}:pn532"
-
-    def plug(self) -> None:
-        """Make a port and show it at `path`; nothing if there is one."""
-        if self._ends:
-            return
-        chip_end, host_end = pty.openpty()
-        tty.setraw(host_end)
-        ending, end = os.pipe()
-        self._ends = (chip_end, host_end, ending, end)
-        self._registers = {RX_MODE: RX_CRC_ENABLE}
-        self._thread = threading.Thread(target=self._serve, args=(chip_end, ending), name="pn532")
-        self._thread.start()
-        self.path.symlink_to(os.ttyname(host_end))
-
-    def unplug(self) -> None:
-        """Hang the port up and take the path away; nothing if there is none."""
-        if not self._ends:
-            return
-        self.path.unlink()
-        os.write(self._ends[-1], b".")
-        self._thread.join()
-        for descriptor in self._ends:
-            os.close(descriptor)
-        self._ends = ()
-
     def place(self, tag: Tag) -> None:
         """Put a tag on the antenna."""
         with self._lock:
@@ -158,20 +119,18 @@ class Pn532:
         with self._lock:
             self._tag = None
 
-    def _serve(self, chip_end: int, ending: int) -> None:
-        frames = Frames()
-        while ending not in select.select([chip_end, ending], [], [])[0]:
-            for body in frames.feed(os.read(chip_end, 4096)):
-                if not self.mute and body[0] == FROM_HOST:
-                    os.write(chip_end, self.spoil(ACK + self._answer(body[1], body[2:])))
+    def power_on(self) -> None:
+        """Begin with the registers as after a reset."""
+        self._registers = {RX_MODE: RX_CRC_ENABLE}
 
-    def _answer(self, command: int, data: bytes) -> bytes:
+    def answer(self, body: bytes) -> bytes | None:
+        """Return the body of the answer to a command, both with their direction in front; None if it knows none."""
         self.commands += 1
-        handler = self._handlers.get(command)
+        handler = self._handlers.get(body[1]) if len(body) > 1 else None
         if handler is None:
-            return SYNTAX_ERROR
+            return None
         with self._lock:
-            return frame(bytes([TO_HOST, command + 1]) + handler(data))
+            return bytes([TO_HOST, body[1] + 1]) + handler(body[2:])
 
     def _read_registers(self, data: bytes) -> bytes:
         """ReadRegister (7.2.4)."""
@@ -209,3 +168,57 @@ class Pn532:
             return TIMED_OUT
         keep_crc = len(heard) > 1 and not self._registers[RX_MODE] & RX_CRC_ENABLE
         return SUCCESS + heard + (crc_a(heard) if keep_crc else b"")
+
+
+class Pn532(Chip):
+    """A chip on a port at `path`. When `mute` it answers nothing; `spoil` makes something else of each answer."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.mute = False
+        self.spoil: Callable[[bytes], bytes] = bytes
+        self._ends: tuple[int, ...] = ()
+
+    def __enter__(self) -> Self:
+        self.plug()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unplug()
+
+    @property
+    def device(self) -> str:
+        return f"tty:{self.path}:pn532"
+
+    def plug(self) -> None:
+        """Make a port and show it at `path`; nothing if there is one."""
+        if self._ends:
+            return
+        chip_end, host_end = pty.openpty()
+        tty.setraw(host_end)
+        ending, end = os.pipe()
+        self._ends = (chip_end, host_end, ending, end)
+        self.power_on()
+        self._thread = threading.Thread(target=self._serve, args=(chip_end, ending), name="pn532")
+        self._thread.start()
+        self.path.symlink_to(os.ttyname(host_end))
+
+    def unplug(self) -> None:
+        """Hang the port up and take the path away; nothing if there is none."""
+        if not self._ends:
+            return
+        self.path.unlink()
+        os.write(self._ends[-1], b".")
+        self._thread.join()
+        for descriptor in self._ends:
+            os.close(descriptor)
+        self._ends = ()
+
+    def _serve(self, chip_end: int, ending: int) -> None:
+        frames = Frames()
+        while ending not in select.select([chip_end, ending], [], [])[0]:
+            for body in frames.feed(os.read(chip_end, 4096)):
+                if not self.mute and body[0] == FROM_HOST:
+                    answer = self.answer(body)
+                    os.write(chip_end, self.spoil(ACK + (SYNTAX_ERROR if answer is None else frame(answer))))
