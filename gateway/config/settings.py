@@ -226,8 +226,8 @@ class SunSettings(_Table):
     """Tags that sign their link each time they are read: NTAG 424 DNA with Secure Dynamic Messaging."""
 
     keys: FileOrCredential | None = Field(default=None, examples=["/etc/touchpoint/sun.json"])
-    """The keys of this store's tags: a file, or the name of a systemd credential. Of a tag whose key is not there
-    nothing is said."""
+    """The keys of this store's tags (touchpoint keys tags): a file, or the name of a systemd credential. Of a tag whose
+    key is not there nothing is said."""
     picc_data: Parameter = "picc_data"
     """The parameter of a link into which tags write UID and counter, encrypted."""
     file_data: Parameter = "enc"

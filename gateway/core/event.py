@@ -164,7 +164,7 @@ class Interaction(Wire):
     test: bool
     subject: Subject | None
     authenticity: Authenticity | None
-    """The verdict on the tag's SUN message (NXP AN12196); null for whatever carries none."""
+    """The verdict on the tag's SUN message (NXP AN12196); null without one, or without the key to tell."""
     clock: ClockQuality
 
 
