@@ -189,7 +189,8 @@ class Path:
 
     def wanted(self) -> Namespaces:
         """Return whose advertisements are worth decoding: those that the registry knows, and what our beacons send."""
-        return replace(self.registry.namespaces, own=self.ephemeral.table)
+        known, own = self.registry.namespaces, self.ephemeral.table
+        return replace(known, own=own) if own else known
 
     def _told(self, address: str, said: Telemetry | SealedTelemetry, now: Moment) -> Outcome:
         """Telemetry belongs to the identifier that the same address sent last; a stranger's is dropped."""

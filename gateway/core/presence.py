@@ -20,7 +20,6 @@ is present after 4.3 to 5.3 s (median; 95 %: 20 s) and leaves by mistake at most
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Final, Generic, TypeVar
 
 SECOND_NS: Final = 1_000_000_000
@@ -91,7 +90,9 @@ class _Track:
         """Return the median of the window, which holds at least the sample of now (dB)."""
         while self.samples[0][0] < now_ns - window_ns:
             self.samples.popleft()
-        return median(relative for _, relative in self.samples)
+        ordered = sorted([relative for _, relative in self.samples])
+        middle = len(ordered) // 2
+        return (ordered[middle] + ordered[~middle]) / 2
 
 
 @dataclass(slots=True)

@@ -14,6 +14,9 @@ V = TypeVar("V")
 
 BATCH = 32
 """So many are handed out before others get their turn: a tap waits for some hundred microseconds at most."""
+LINGER_SECONDS = 0.05
+"""What comes within so short a time is handed out together: a wake-up costs more than a sample, and a stay is judged by
+seconds."""
 
 
 class CoalescingQueue(Generic[K, V]):
@@ -44,6 +47,7 @@ class CoalescingQueue(Generic[K, V]):
         while not self._waiting:
             self._filled.clear()
             await self._filled.wait()
+            await asyncio.sleep(LINGER_SECONDS)
         return self._waiting.popleft()[1]
 
     def _make_room(self) -> None:

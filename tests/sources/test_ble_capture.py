@@ -3,18 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
+import typer
 
 from gateway.capture import Capture
-from gateway.config import load
+from gateway.cli.command import failures_explained
+from gateway.config import EXIT_CONFIG, load
 from gateway.config.settings import ReaderSettings
 from gateway.core.event import EventType
 from gateway.daemon.capture import capture, source, zones
+from gateway.daemon.run import EXIT_FAILED
 from gateway.sources.ble import BleSource, UnhealedError
 from tests.core import salon
-from tests.shop import Shop, until
+from tests.shop import Shop, Voice, until
 from tests.simulators import frames
 from tests.simulators.bluez import Bluez, PrivateBus
 
@@ -45,15 +49,16 @@ def bus(directory: Path, monkeypatch: pytest.MonkeyPatch) -> PrivateBus:
 
 
 @asynccontextmanager
-async def working(shop: Shop) -> AsyncIterator[None]:
-    """Run the half with the driver that the configuration asks for."""
+async def working(shop: Shop, *readers: ReaderSettings) -> AsyncIterator[Voice]:
+    """Run the half with the drivers that the configuration asks for, and a scanner that reads what it is told to."""
     async with shop.open() as half:
-        driven = source(SETTINGS, half)
-        assert isinstance(driven, BleSource)
-        running = asyncio.ensure_future(half.run([driven]))
+        driven = [source(each, half) for each in readers or (SETTINGS,)]
+        assert all(isinstance(each, BleSource) for each in driven)
+        scanner = Voice(half, "scanner")
+        running = asyncio.ensure_future(half.run([*driven, scanner]))
         try:
-            await until(lambda: half.readers.get("salon") is not None)
-            yield
+            await until(lambda: all(each.name in half.readers for each in driven))
+            yield scanner
         finally:
             running.cancel()
             with suppress(asyncio.CancelledError):
@@ -83,6 +88,78 @@ async def test_a_stay_goes_on_through_a_crash_of_bluetoothd(bus: PrivateBus, tmp
     assert [event.kind for event in shop.events()] == [EventType.APPEARED, EventType.DISAPPEARED]
 
 
+async def test_two_adapters_have_a_zone_each(bus: PrivateBus, tmp_path: Path) -> None:
+    """Somebody is where the beacon is near, whoever else hears it from far; the two fail and heal on their own."""
+    shop = Shop(tmp_path)
+    shop.ledger.grant(salon.CLARA)
+    places = [
+        ReaderSettings(name=zone, kind="ble", zone=zone, adapter=f"hci{number}")
+        for number, zone in enumerate(("salon", "entrance"))
+    ]
+
+    def told() -> list[tuple[EventType, str]]:
+        return [(event.kind, event.data.model_dump()["zone"]) for event in shop.events()]
+
+    async def heard(bluez: Bluez, second: int, *levels: int) -> None:
+        shop.clock.ahead_s = second
+        for number, rssi in enumerate(levels):
+            before = shop.capture.counts["sightings"]
+            assert bluez.advertise("C4:00:00:00:00:07", rssi, manufacturer=BEACON, number=number)
+            await until(lambda before=before: shop.capture.counts["sightings"] > before)  # type: ignore[misc]
+
+    with bus:
+        async with Bluez(bus.address, adapters=2) as bluez, working(shop, *places):
+            for second in range(3):
+                await heard(bluez, second, -60, -90)
+            await until(lambda: told() == [(EventType.APPEARED, "salon")])
+            for second in range(3, 25):
+                await heard(bluez, second, -90, -60)
+            await until(lambda: len(told()) == 3)
+            bluez.power(on=False, number=1)
+            await until(lambda: not shop.capture.readers["entrance"].up)
+            assert shop.capture.readers["salon"].up
+            for second in range(26, 60):
+                await heard(bluez, second, -90)
+            await shop.capture.save()
+    assert told() == [(EventType.APPEARED, "salon"), (EventType.APPEARED, "entrance"), (EventType.DISAPPEARED, "salon")]
+
+
+async def test_a_flood_of_advertisements_costs_no_scan(bus: PrivateBus, tmp_path: Path) -> None:
+    """Of 5,000 a second, from more beacons than there is room for, what is too much is counted; no scan is lost."""
+    shop, scans = Shop(tmp_path), 20
+    with bus:
+        async with Bluez(bus.address) as bluez, working(shop) as scanner:
+            counts = shop.capture.counts
+            flooding = asyncio.ensure_future(flood(bluez))
+            try:
+                await until(lambda: counts["sightings"] > 1000)
+                for number in range(scans):
+                    shop.clock.ahead_s = 3 * number
+                    scanner.say(salon.scan("good"))
+                    await until(lambda number=number: len(shop.events()) == number + 1)  # type: ignore[misc]
+                heard = counts["sightings"]
+                await until(lambda: counts["sightings"] > heard)
+            finally:
+                flooding.cancel()
+                with suppress(asyncio.CancelledError):
+                    await flooding
+    assert [event.kind for event in shop.events()] == [EventType.RESPONSE] * scans
+    assert counts["sightings"] == sum(number for name, number in counts.items() if name != "sightings")
+    assert counts["dropped:unknown"] > 0
+
+
+async def flood(bluez: Bluez) -> None:
+    """Send 100 advertisements every 20 ms: of strangers, and of 1,000 beacons in our namespace."""
+    for number in count():
+        for each in range(100 * number, 100 * number + 100):
+            address = f"C4:00:00:00:{each % 1000 // 256:02X}:{each % 256:02X}"
+            stranger = {0x004C: bytes([0x10, 0x05, each % 256])}
+            ours = {0x004C: frames.ibeacon(salon.CLARA_UUID, 7, each % 1000, -59)}
+            bluez.advertise(address, -60, manufacturer=ours if each % 2 else stranger)
+        await bluez.settle()
+        await asyncio.sleep(0.02)
+
+
 async def test_what_cannot_be_healed_ends_the_half_with_its_reason(
     bus: PrivateBus, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +179,18 @@ async def test_what_cannot_be_healed_ends_the_half_with_its_reason(
     assert (caught.value.filename, caught.value.strerror) == (
         "reader ceiling",
         "hci0 does not scan: org.bluez.Error.InProgress; given up after 1 tries, to be started again",
+    )
+
+
+def test_what_cannot_be_healed_ends_the_command_so_that_systemd_starts_it_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With status 1, which is a failure to be repeated, not 78, a mistake in the configuration; and one line why."""
+    with pytest.raises(typer.Exit) as caught, failures_explained():
+        raise UnhealedError("ceiling", "hci0 does not scan: org.bluez.Error.InProgress", 20)
+    assert caught.value.exit_code == EXIT_FAILED != EXIT_CONFIG
+    assert capsys.readouterr().err == (
+        "reader ceiling: hci0 does not scan: org.bluez.Error.InProgress; given up after 20 tries, to be started again\n"
     )
 
 
