@@ -43,6 +43,8 @@ class NfcSource(Source):
     with these reasons: `unreadable`, and `overload` when the path does not keep up.
     """
 
+    longest_pause = 2.0  # an attempt takes up to a second, and one that begins as the reader wakes fails
+
     def __init__(
         self,
         name: str,

@@ -41,12 +41,12 @@ class DeviceLostError(Exception):
     """The device cannot be opened, or is gone; the text is the reason of the status."""
 
 
-def pauses() -> Iterator[float]:
-    """Yield the seconds to wait before each further attempt: doubling up to LONGEST_PAUSE."""
+def pauses(longest: float = LONGEST_PAUSE) -> Iterator[float]:
+    """Yield the seconds to wait before each further attempt: doubling up to the longest."""
     pause = FIRST_PAUSE
     while True:
         yield pause
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause = min(2 * pause, longest)
 
 
 class Source(ABC):
@@ -55,6 +55,9 @@ class Source(ABC):
     `status` is called when the status changes, `dropped` with the reason for each reading that becomes no sighting.
     Both run on the event loop and must not block.
     """
+
+    longest_pause = LONGEST_PAUSE
+    """Shorter for a device that may take two attempts to come back within five seconds."""
 
     def __init__(
         self,
@@ -131,7 +134,7 @@ class Source(ABC):
 
     async def _keep_reading(self) -> None:
         clock = asyncio.get_running_loop().time
-        waits = pauses()
+        waits = pauses(self.longest_pause)
         while True:
             began = clock()
             try:
@@ -139,7 +142,7 @@ class Source(ABC):
             except DeviceLostError as lost:
                 self._report(SourceStatus(self._name, up=False, reason=str(lost)))
             if clock() - began > LONGEST_PAUSE:  # a device that comes and goes is not a fresh one each time
-                waits = pauses()
+                waits = pauses(self.longest_pause)
             await asyncio.sleep(next(waits))
 
     def _up(self) -> None:

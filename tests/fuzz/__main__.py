@@ -63,7 +63,7 @@ def _tell(name: str, status: int, said: str) -> None:
 
 def _fuzz(name: str, seconds: int) -> None:
     atheris = import_module("atheris")  # it has wheels for some machines only: `make fuzz` installs it
-    with atheris.instrument_imports(include=["gateway", "jwt", "json"]):
+    with atheris.instrument_imports(include=["gateway", "jwt", "json", "nfc"]):
         from tests.fuzz.targets import TARGETS  # noqa: PLC0415  # to be instrumented
     target = TARGETS[name]
     options = [

@@ -31,6 +31,7 @@ from gateway.core.pseudonym import KeyRing
 from gateway.core.sighting import Advertisement, Moment, Scan, Tag
 from gateway.sources.framing import Framer, Lines
 from gateway.sources.recording import parse as parse_recording
+from gateway.sources.source import DeviceLostError
 from gateway.sources.wedge_keys import EVENT, Keys
 from gateway.store.database import open_writer
 from gateway.store.registry_csv import RegistryErrors
@@ -38,6 +39,7 @@ from gateway.store.registry_csv import parse as parse_registry
 from gateway.store.schema import UPLINK
 from gateway.uplink.downlink import Downlink
 from gateway.uplink.mqtt import Message
+from tests.fuzz import nfc_readers
 from tests.simulators import sun_links
 from tests.simulators.centre_keys import CENTRE
 from tests.simulators.frames import message, uri
@@ -320,6 +322,7 @@ TARGETS: dict[str, Target] = {
     "keyboard": Target(
         _keyboard, (), (_pressed((27, 16, 2, 35, 20, 20, 25, 31, 39, 53, 53, 30, 28)), _pressed((29, 27)))
     ),
+    "nfc": Target(nfc_readers.read, (DeviceLostError,), nfc_readers.SEEDS),
     "recording": Target(parse_recording, (ValueError,), LINE_OF_ALL),
     "control": Target(lambda data: _control().ask(data), (), (b'{"ask": "status"}', b'{"ask": []}', b"[1]")),
     "registry": Target(_text_of(parse_registry), (RegistryErrors,), (b"id,kind,name\na,display,A\n",)),

@@ -42,12 +42,16 @@ class UsbReader(Protocol):
 
 
 class UsbBus:
-    """Stands where the module `usb1` would; constants and errors are the module's."""
+    """Stands where the module `usb1` would; constants and errors are the module's.
+
+    `forbidden`: no user may open a device. `impatient`: time-outs are over at once, since what comes comes at once.
+    """
 
     def __init__(self) -> None:
         self.numbers: dict[int, UsbReader] = {}
         self.open: set[int] = set()
         self.forbidden = False
+        self.impatient = False
         self._last = 0
 
     def plug(self, reader: UsbReader) -> None:
@@ -166,7 +170,7 @@ class _Handle:
         until = time.monotonic() + timeout / 1000
         while not self._waiting:
             self._check(timeout)
-            if time.monotonic() >= until:
+            if self._bus.impatient or time.monotonic() >= until:
                 raise usb1.USBErrorTimeout
             threading.Event().wait(0.001)
         self._check(timeout)

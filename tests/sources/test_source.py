@@ -47,7 +47,7 @@ async def test_a_device_that_was_read_for_long_is_looked_for_at_once(
     begun: list[int] = []
     attempts: list[int] = []
 
-    def count_pauses() -> Iterator[float]:
+    def count_pauses(_: float) -> Iterator[float]:
         begun.append(len(attempts))
         return repeat(0.0)
 
