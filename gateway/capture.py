@@ -14,7 +14,7 @@ from functools import partial
 
 from gateway.clock import Clock
 from gateway.control import RequestError
-from gateway.core.authenticity import Spent
+from gateway.core.authenticity import REFUSED, Spent
 from gateway.core.event import Draft, Retention, retention
 from gateway.core.jws import Signer
 from gateway.core.order import RestartAskedError
@@ -130,7 +130,7 @@ class Capture:
             committing.add_done_callback(lambda _: self._room.release())
         elif (await self.commit(outcome)).fate is Fate.DROPPED:
             self.path.debounce.forget(sighting.reader)
-        else:
+        elif outcome.verdict not in REFUSED:
             self._accepted(sighting.reader)
 
     def _accepted(self, reader: str) -> None:

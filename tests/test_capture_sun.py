@@ -103,6 +103,22 @@ async def test_a_counter_without_an_event_is_kept_too(tmp_path: Path) -> None:
     assert (len(shop.events()), shop.tallies()["absorbed"]) == (1, 1)
 
 
+async def test_a_reader_accepts_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its light, or whatever it has, says nothing of a copy and of a forgery, though each makes an event."""
+    shop, accepted = Shop(tmp_path), list[int]()
+    async with shop.running() as readers:
+        knows_the_tags(shop)
+        monkeypatch.setattr(readers["scanner"], "accepted", lambda: accepted.append(len(shop.events())))
+        forged = scan(sun_links.encrypted(9, PAGE, key=META_KEY))
+        for number, sighting in enumerate((watch(5), forged, watch(5), watch(6)), 1):
+            shop.clock.ahead_s += 10
+            readers["scanner"].say(sighting)
+            await until(lambda number=number: len(shop.events()) == number)  # type: ignore[misc]  # a default binds it
+        await until(lambda: len(accepted) > 1)
+    assert verdicts(shop) == ["genuine-unreconciled", "forged", "replayed", "genuine-unreconciled"]
+    assert accepted == [1, 4]
+
+
 async def test_nothing_of_a_tag_is_in_the_file(tmp_path: Path) -> None:
     """Neither its UID nor its message; the counter stands under a keyed hash."""
     shop = Shop(tmp_path)

@@ -74,6 +74,8 @@ def _secrets(settings: "Settings") -> tuple[list[str], list[str], list["Problem"
             look(settings)
         except ConfigError as error:
             wrong += error.problems
+    if settings.sun.keys is not None and not (settings.sun.path and settings.sun.path.exists()):
+        missing.append(f"sun: no keys of tags at {settings.sun.keys}, so nothing is said of any tag")
     open_to_others = [f"{name}: {path}" for name, path in key_files(settings).items() if others_may_read(path)]
     missing += [f"{text} can be read or changed by others than its owner: chmod 600 it" for text in open_to_others]
     return good, missing, wrong

@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 from gateway.cli.check import check
 from gateway.clock import Clock
 from gateway.config import Settings
+from gateway.core import tagkeys
+from gateway.core.decode.sun import TagKeys
 from gateway.core.pseudonym import derive
 from gateway.keys import write_secret
 from tests.simulators.authority import Authority
@@ -288,3 +290,28 @@ def test_a_state_directory_that_cannot_be_written(file: Path, monkeypatch: pytes
     assert f"warning  gateway: the state directory cannot be written: {taken} is a file: move it away" in result.stdout
     monkeypatch.setattr("os.access", lambda _path, mode, **_options: not mode & os.W_OK)
     assert "cannot be written: Give the user that the gateway runs as" in run(file, TOP + MQTT + KEYS).stdout
+
+
+def test_keys_of_tags(file: Path) -> None:
+    """A file that is named and missing is said; another site's, or one that is none, is a problem and not shown."""
+    sun, keys = '[sun]\nkeys = "./sun.json"\n', file.with_name("sun.json")
+    ring(file)
+    result = run(file, TOP + MQTT + KEYS + sun)
+    assert (result.exit_code, "warning  sun: no keys of tags at" in result.stdout) == (0, True)
+    stock = TagKeys({bytes(7): bytes(range(16))})
+    write_secret(keys, tagkeys.to_json(stock, "acme", "zrh-1"))
+    result = run(file, TOP + MQTT + KEYS + sun)
+    assert (result.exit_code, "sun" in result.output) == (0, False)
+    for text, why in ((tagkeys.to_json(stock, "acme", "gva-2"), "these keys are for acme/gva-2"), ("{}", "version")):
+        keys.write_text(text, encoding="utf-8")
+        result = run(file, TOP + MQTT + KEYS + sun)
+        assert (result.exit_code, why in result.stderr) == (78, True)
+        assert bytes(range(16)).hex() not in result.output
+
+
+def test_parameters_of_tags_have_names_of_their_own(file: Path) -> None:
+    """Two of the same name could not be told apart in a link."""
+    result = run(file, TOP + MQTT + KEYS + '[sun]\nuid = "m"\nmac = "m"\n')
+    assert result.exit_code == 78
+    assert "sun.mac" in result.stderr
+    assert "name in common" in result.stderr
