@@ -254,7 +254,7 @@ class Capture:
     def dropped(self, reason: str) -> None:
         """Count a reading that a source could not make a sighting of."""
         self._add("sightings", 1)  # as `count` does, and for each of a street's advertisements
-        self._add(f"{Fate.DROPPED}:{reason}", 1)
+        self._add(f"dropped:{reason}", 1)
 
     def tally(self, name: str) -> None:
         """Count what is no sighting, in the durable counters alone."""

@@ -25,10 +25,13 @@ from gateway.core import decode, downlink
 from gateway.core.authenticity import GENUINE, Authenticator
 from gateway.core.contract import Topics
 from gateway.core.decode.sun import MAC_OCTETS, Covers, TagKeys
+from gateway.core.eid import BeaconKey
+from gateway.core.eid import from_json as beacons_from_json
+from gateway.core.ephemeral import Ephemeral
 from gateway.core.jws import Issuers, SignatureError, Use
 from gateway.core.order import RestartAskedError
 from gateway.core.pseudonym import KeyRing
-from gateway.core.sighting import Advertisement, Moment, Scan, Tag
+from gateway.core.sighting import Advertisement, Moment, Scan, SealedTelemetry, Tag
 from gateway.sources.framing import Framer, Lines
 from gateway.sources.recording import parse as parse_recording
 from gateway.sources.source import DeviceLostError
@@ -153,6 +156,27 @@ def _advertisement(data: bytes) -> None:
         decode.advertisement(Advertisement("C4:00:00:00:00:01", -60, {company: data}))
     for service in ("feaa", "fd6f"):
         decode.advertisement(Advertisement("C4:00:00:00:00:01", -60, {}, {service: data}))
+
+
+BEACON = BeaconKey("a", bytes(range(16)), 10, NOW.wall_ms - 5_000_000)
+
+
+@cache
+def _ephemeral() -> Ephemeral:
+    ephemeral = Ephemeral([BEACON])
+    ephemeral.expire(NOW)
+    return ephemeral
+
+
+def _eddystone(data: bytes) -> None:
+    """Take frames of one address: the identifier of a beacon of ours first, then what the input says."""
+    ours = next(BEACON.eids(range(4, 5)))
+    for frame in (b"\x30\xee" + ours, data, b"\x20\x01" + data, b"\x20\x00" + data, b"\x30\xee" + data):
+        heard = decode.advertisement(Advertisement("C4:00:00:00:00:01", -60, {}, {"feaa": frame}))
+        if isinstance(heard, decode.Beacon):
+            _ephemeral().resolve(heard.identifier, "C4:00:00:00:00:01", NOW)
+        elif isinstance(heard, SealedTelemetry):
+            _ephemeral().open("C4:00:00:00:00:01", heard)
 
 
 def _tag(data: bytes) -> None:
@@ -293,6 +317,8 @@ DEEP = b"[" * 20_000
 """Deeper than any parser goes."""
 HOSTILE = (b"", b"\0", DEEP, b'{"a":' * 5_000, b"9" * 5_000, b'{"id":1,"id":2}', SECRET, b"\xff" * 200)
 RING = b'{"version": 1, "tenant": "acme", "site": "zrh-1", "consent_key": "x", "epochs": []}'
+BEACONS = b"""{"version": 1, "beacons": [{"name": "a", "key": "00010203040506070809101112131415", "exponent": 9,
+ "counter": 1, "at": "2026-11-21T10:00Z"}]}"""
 LINE_OF_ALL = (
     b'{"at": 1, "reader": "r", "scan": {"text": "secret-of-the-input", "symbology": "]Q1"}}',
     b'{"at": 1, "reader": "r", "nfc": {"uid": "04a2b3c4d5e680", "ndef": "d1010155"}}',
@@ -314,6 +340,8 @@ TARGETS: dict[str, Target] = {
     "advertisement": Target(
         _advertisement, (), (b"\x02\x15" + bytes(21), b"\x00\xe3" + bytes(18), b"\x10\x02acme\x07")
     ),
+    "eddystone": Target(_eddystone, (), (bytes(8), bytes(12), bytes(16), b"\x00\xe3" + bytes(18), b"\x10\x02acme\x07")),
+    "beacons": Target(_text_of(beacons_from_json), (ValueError,), (BEACONS,)),
     "tag": Target(_tag, (), (bytes(7) + bytes.fromhex("d1010f5504") + b"id.acme.example",)),
     "scan": Target(_scan, (), (b"https://id.acme.example/01/09506000134352/21/A", b"0109506000134352", b"%41%zz")),
     "sun": Target(_sun, (), (*MESSAGES, sun_links.UID + message(uri(MESSAGES[0].decode())))),
