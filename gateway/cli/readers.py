@@ -7,6 +7,8 @@ import typer
 from gateway.cli.command import Config, Json, asked, fail, failures_explained, say_where, settings_from, show_json
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
     from gateway.config import ReaderSettings, Settings
 
 app = typer.Typer(
@@ -18,6 +20,8 @@ After plugging one in: touchpoint readers list, then touchpoint readers test NAM
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The reader's name in the configuration.")]
+GRACE_SECONDS = 3.0
+"""So long a program may take to end when it is asked to."""
 CARRIED = {"customer": "a customer's token", "badge": "a badge of the staff"}
 
 
@@ -146,6 +150,19 @@ async def _run(settings: "Settings", name: str, program: list[str], seconds: flo
         try:
             return await process.wait()
         finally:
-            if process.returncode is None:
-                process.terminate()
-                await process.wait()
+            await _end(process)
+
+
+async def _end(process: "Process") -> None:
+    """End a program that still runs: it is asked, and after a while it is killed."""
+    import asyncio
+
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(GRACE_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

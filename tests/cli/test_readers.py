@@ -243,11 +243,16 @@ def test_a_program_runs_with_the_device(store: Path, chip: Pn532) -> None:
         wait(lambda: up(store))
 
 
-def test_a_program_that_takes_too_long_is_ended(store: Path) -> None:
-    """When its time is over it is told to end, and the command says why."""
+def test_a_program_that_takes_too_long_is_ended(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When its time is over it is asked to end, and killed if it does not; the command says why."""
+    monkeypatch.setattr("gateway.cli.readers.GRACE_SECONDS", 0.3)
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
     with running(store):
         told = run(store, "readers", "lend", "counter-nfc", "--minutes", "0.01", "sleep", "60")
         assert told.exit_code == 1
         assert "lent for 0.6 seconds, as asked for; the gateway has taken it back" in told.stderr
+        wait(lambda: up(store))
+        told = run(store, "readers", "lend", "counter-nfc", "--minutes", "0.01", "--", sys.executable, "-c", deaf)
+        assert told.exit_code == 1
     told = run(store, "readers", "lend", "counter-nfc", "no-such-program")
     assert (told.exit_code, told.stderr) == (1, "no-such-program: No such file or directory\n")
