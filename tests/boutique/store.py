@@ -1,6 +1,7 @@
 """The store as the gateway knows it: readers, touchpoints, beacons of its own, keys, and who has consented."""
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from gateway.demo.boutique import (
     WINDOW,
 )
 from gateway.demo.signals import EDDYSTONE, eddystone_tlm, eddystone_uid, ibeacon
+from gateway.keys import write_secret
 from gateway.store import ledger, touchpoints
 from gateway.store.database import open_writer, transaction
 from gateway.store.device import leave_public
@@ -190,6 +192,9 @@ def install(directory: Path, own: Iterable[OwnBeacon], agreed: Iterable[Agreed])
     (directory / "keys.json").write_text(RING.to_json(), encoding="utf-8")
     (directory / "keys.json").chmod(0o600)
     (directory / "state").mkdir()
+    write_secret(
+        directory / "state" / "device.key", urlsafe_b64encode(DEVICE.key.private_bytes_raw()).decode().rstrip("=")
+    )
     leave_public(directory / "state", DEVICE.key.public_key())
     rows = TOUCHPOINTS + "".join(beacon.row for beacon in own)
     with closing(open_writer(directory / "state", CAPTURE)) as database, transaction(database):
