@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.ble cpu          # the capture half beside bleak with an empty callback
     python -m tests.benchmarks.ble memory       # while a million random addresses go by
+    python -m tests.benchmarks.ble scans        # how long a scan waits for its commit, alone and in a flood
 
 Three processes: the BlueZ of `tests/simulators` on a private dbus-daemon, which sends; the capture half (source, path,
 outbox), or bleak alone with the same filter; and this one, which reads the kernel's figures of it. Nine in ten
@@ -16,25 +17,26 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from statistics import linear_regression
+from statistics import linear_regression, quantiles
 from time import sleep
 
 from bleak import BleakScanner
 
+from gateway.core.sighting import Identifier
 from gateway.sources.ble import FILTERS, BleSource
 from tests.benchmarks.process import cpu_seconds, resident
 from tests.benchmarks.row import HEADER, Row, Target, in_turn, line
-from tests.core.salon import CLARA_UUID
-from tests.shop import Shop
+from tests.core.salon import CLARA_UUID, MEMBERS, present
+from tests.shop import Shop, Voice
 from tests.simulators import frames
 from tests.simulators.bluez import Bluez, PrivateBus
 
-RATE = 1000
-"""Advertisements a second."""
+RATE, FLOOD = 1000, 5000
+"""Advertisements a second: of a busy street, and too many."""
 OURS = 10
 """Every so many is of a namespace of ours."""
 PHONES = 300
@@ -45,6 +47,7 @@ TOGETHER = (1, 20)
 shares that cost, so that the ratio shows more of ours."""
 SECONDS = 10.0
 PAIRS = 3
+SCANS = 100
 ADDRESSES = 1_000_000
 IN_RANGE = 2000
 """Addresses that BlueZ knows at a time, while they go by."""
@@ -66,8 +69,8 @@ class Air:
         octets = self._chance.randbytes(6)
         return ":".join(f"{octet:02X}" for octet in octets)
 
-    async def stand(self, together: int) -> None:
-        """Send RATE a second for ever, so many together, from addresses that hardly change."""
+    async def stand(self, together: int, rate: int) -> None:
+        """Send for ever at this rate (a second), so many together, from addresses that hardly change."""
         loop = asyncio.get_running_loop()
         due, sent = loop.time(), 0
         while True:
@@ -75,7 +78,7 @@ class Air:
                 sent += 1
                 self._send(sent)
             await self._bluez.settle()
-            due += together / RATE
+            due += together / rate
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     def _send(self, number: int) -> None:
@@ -122,7 +125,7 @@ async def send(addresses: int, rate: int, together: int) -> None:
         while not bluez.scanning():  # noqa: ASYNC110 -- the simulator tells nobody
             await asyncio.sleep(0.05)
         if not addresses:
-            await air.stand(together)
+            await air.stand(together, rate)
         step = addresses // 50
         for done in range(step, addresses + 1, step):
             await air.pass_by(step, rate)
@@ -142,11 +145,63 @@ async def ours() -> None:
         async with Shop(Path(directory)).open() as half:
             source = BleSource(
                 "salon",
-                wanted=lambda: half.path.registry.namespaces,
+                wanted=half.path.wanted,
                 status=half.show,
                 dropped=half.dropped,
             )
             await half.run([source])
+
+
+class Counter(Voice):
+    """A scanner that tells when what it read is committed."""
+
+    def accepted(self) -> None:
+        """Take note of it."""
+        self.committed.set()
+
+    async def time(self, number: int) -> float:
+        """Read another customer's token, and return how long its commit took, seconds."""
+        self.committed = asyncio.Event()
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        self.say(present(Identifier("link", f"{MEMBERS}{number:016x}")))
+        await self.committed.wait()
+        return clock() - began
+
+
+async def scans() -> None:
+    """Receive as the capture half does, scan ten times a second, and say what that took."""
+    with tempfile.TemporaryDirectory(prefix="tp-") as directory:
+        async with Shop(Path(directory)).open() as half:
+            source = BleSource("salon", wanted=half.path.wanted, status=half.show, dropped=half.dropped)
+            counter = Counter(half, "scanner")
+            working = asyncio.ensure_future(half.run([source, counter]))
+            await asyncio.sleep(2)
+            before, took = half.counts["sightings"], []
+            for number in range(SCANS):
+                took.append(await counter.time(number))
+                await asyncio.sleep(0.1)
+            heard = half.counts["sightings"] - before - SCANS
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+    milliseconds = [round(1000 * each, 1) for each in quantiles(took, n=20)]
+    print(  # noqa: T201 -- what the command is for
+        f"{SCANS} scans, all committed, {heard:,} advertisements meanwhile:"
+        f" median {milliseconds[9]} ms, 95 % {milliseconds[18]} ms, longest {1000 * max(took):.1f} ms",
+        flush=True,
+    )
+
+
+def wait_for_scans() -> bool:
+    """Have scans timed in a quiet street and in a flood."""
+    for rate in (1, FLOOD):
+        with (
+            bluetooth("--together=20" if rate == FLOOD else "--together=1", f"--rate={rate}"),
+            child("scans-timed") as timed,
+        ):
+            assert timed.stdout is not None
+            print(f"{rate:>5,} advertisements/s: {timed.stdout.readline().strip()}", flush=True)  # noqa: T201
+    return True
 
 
 @contextmanager
@@ -174,7 +229,7 @@ def bluetooth(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 def cpu_of(role: str, together: int) -> float:
     """Return the processor time that a second of advertisements costs this receiver, seconds."""
-    with bluetooth(f"--together={together}"), child(role) as process:
+    with bluetooth(f"--together={together}", f"--rate={RATE}"), child(role) as process:
         sleep(4)  # started, and every device is known
         before = cpu_seconds(process.pid)
         sleep(SECONDS)
@@ -217,16 +272,20 @@ def memory(addresses: int, rate: int) -> bool:
 def main() -> int:
     """Measure, or be one of the processes that are measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["cpu", "memory", "send", "bare", "ours"])
+    parser.add_argument("what", choices=["cpu", "memory", "scans", "send", "bare", "ours", "scans-timed"])
     parser.add_argument("--addresses", type=int, default=0)
     parser.add_argument("--rate", type=int, default=4000)
     parser.add_argument("--together", type=int, default=1)
     options = parser.parse_args()
-    if options.what in {"cpu", "memory"}:
-        met = cpu() if options.what == "cpu" else memory(options.addresses or ADDRESSES, options.rate)
-        return 0 if met else 1
+    measured: dict[str, Callable[[], bool]] = {
+        "cpu": cpu,
+        "memory": partial(memory, options.addresses or ADDRESSES, options.rate),
+        "scans": wait_for_scans,
+    }
+    if options.what in measured:
+        return 0 if measured[options.what]() else 1
     sending = partial(send, options.addresses, options.rate, options.together)
-    asyncio.run({"bare": bare, "ours": ours}.get(options.what, sending)())
+    asyncio.run({"bare": bare, "ours": ours, "scans-timed": scans}.get(options.what, sending)())
     return 0
 
 
