@@ -67,6 +67,8 @@ class _Beacon:
     """When the next regular report is due."""
     settled_ns: int
     """Until then it is in whichever zone hears it best."""
+    best: int
+    """The strongest it was heard in its zone, dBm."""
     elsewhere: int = 0
     """How often it was heard in other zones since it was heard in its own, by scanners that were all up."""
     telemetry: Telemetry | None = None
@@ -78,10 +80,11 @@ class _Beacon:
         self.heard_ns = now_ns
         if self.silent:
             self.here_ns, self.elsewhere = now_ns, 0
-        nearer = now_ns < self.settled_ns and _level(rssi) > _level(self.rssi)
+        nearer = now_ns < self.settled_ns and _level(rssi) > self.best
         moved = zone != self.zone and not nearer and self._is_missing(now_ns, listening_ns)
         if moved or nearer or zone == self.zone:
             self.reader, self.zone, self.rssi, self.here_ns, self.elsewhere = reader, zone, rssi, now_ns, 0
+            self.best = max(self.best, _level(rssi))
         return moved
 
     def _is_missing(self, now_ns: int, listening_ns: int | None) -> bool:
@@ -146,6 +149,7 @@ class StoreBeacons:
                 here_ns=now_ns,
                 due_ns=now_ns + FIRST_NS,
                 settled_ns=now_ns + MOVED_NS,
+                best=_level(rssi),
             )
             return None
         if beacon.hear(reader, zone, rssi, now_ns, self._listening_ns):

@@ -207,6 +207,15 @@ class TestMove:
         assert [hear(beacons, second * S, "vault", -90) for second in range(660, 680)] == [None] * 20
         assert hear(beacons, 680 * S, "vault") == report("moved", GOOD, "vault")
 
+    def test_faded(self) -> None:
+        """One packet that its own zone hears weakly does not make a new beacon another zone's."""
+        beacons = StoreBeacons()
+        assert hear(beacons, 0) is None
+        assert hear(beacons, 10 * S) == report("ok")
+        assert hear(beacons, 58 * S, rssi=-94) is None
+        assert hear(beacons, 59 * S, "vault", -90) is None
+        assert [hear(beacons, at * S) for at in range(60, 180)] == [None] * 120
+
     def test_slow(self) -> None:
         """A beacon that sends every ten seconds is missed by its own zone six times in a row, and has not moved."""
         beacons = reported(GOOD)
