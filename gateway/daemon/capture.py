@@ -26,6 +26,7 @@ from gateway.control import (
     user_name,
 )
 from gateway.core.authenticity import Authenticator
+from gateway.core.brandlink import Links
 from gateway.core.consent import Ledger
 from gateway.core.decode.sun import Covers, Mirrors
 from gateway.core.draft import Reader
@@ -47,7 +48,7 @@ from gateway.daemon.tags import TagFile
 from gateway.daemon.trust import issuers, own_kid
 from gateway.daemon.trust import ledger as ledger_of
 from gateway.desk import Desk, badge_rules, bearer_rules
-from gateway.keys import beacon_keys, device_key, key_ring, tag_keys
+from gateway.keys import beacon_keys, device_key, key_ring, link_keys, tag_keys
 from gateway.log import log
 from gateway.sources.ble import BleSource, UnhealedError
 from gateway.sources.nfc import NfcSource
@@ -107,6 +108,7 @@ def sighting_path(
         presence=Zones(zones(settings.readers)),
         ephemeral=Ephemeral(beacon_keys(settings)),
         authenticator=authentic,
+        links=Links(settings.links.domain, link_keys(settings), settings.links.unsigned),
     )
 
 
