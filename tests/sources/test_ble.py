@@ -51,7 +51,7 @@ async def bluez(bus: PrivateBus) -> AsyncIterator[Bluez]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten what a test would only wait for."""
     for module in ("ble", "ble_bluez"):
-        monkeypatch.setattr(f"gateway.sources.{module}.ANSWER_SECONDS", 0.2)
+        monkeypatch.setattr(f"gateway.sources.{module}.ANSWER_SECONDS", 0.5)
     monkeypatch.setattr("gateway.sources.ble.STOP_SECONDS", 0.1)
     monkeypatch.setattr("gateway.sources.source.LONGEST_PAUSE", 0.2)
 
