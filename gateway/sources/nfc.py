@@ -27,7 +27,7 @@ from gateway.sources.nfc_frontend import Frontend, reason
 from gateway.sources.nfc_message import is_there, lasting, message, refusal
 from gateway.sources.source import CAPACITY, DeviceLostError, Source, SourceStatus
 
-POLL_SECONDS: Final = 0.12
+POLL_SECONDS: Final = 0.15
 AWAY_SECONDS: Final = 2.0
 TRIES: Final = 5
 ACCEPTED_SECONDS: Final = 0.5

@@ -4,7 +4,7 @@
 
 The real nfcpy over the simulated field of `tests/simulators`, the capture half in this process, and tags that are all
 different customers' tokens. A tag is found when nfcpy's look into the field first meets it, and a look comes every
-0.12 s; nfcpy alone looks as often, and has read the message when its time ends. A simulated field takes no time on
+0.15 s; nfcpy alone looks as often, and has read the message when its time ends. A simulated field takes no time on
 the air: a real NTAG213 is read within about 0.1 s at 115200 baud.
 """
 
