@@ -5,13 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test bench campaign powercuts privacy fuzz lint format lock wheel clean
+.PHONY: demo test bench campaign powercuts privacy fuzz vm-test lint format lock wheel clean
 
 demo: $(STAMP)  ## a simulated boutique, a real broker, 20 seconds
 	$(BIN)/touchpoint demo
 
 test: $(STAMP) tests/asyncapi/node_modules lint  ## everything that CI checks
-	tests/needs mosquitto gcc fuse3 dbus-daemon strace fiu-utils libfaketime ghostscript poppler-utils zbar-tools
+	tests/needs mosquitto gcc fuse3 dbus-daemon strace fiu-utils libfaketime ghostscript poppler-utils zbar-tools systemd
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 bench: $(STAMP)  ## each part beside its limit or a peer, side by side (a quarter of an hour): make bench [BENCH="peers --large --json FILE"]
@@ -36,6 +36,10 @@ privacy: $(STAMP)  ## what is promised about customers, at length: 1,000 random 
 fuzz: $(STAMP)  ## whatever strangers can send, guided by coverage: make fuzz [FUZZ="--seconds 600 downlink jws"] (x86-64)
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+vm-test: $(STAMP)  ## the installed wheel under its units in a simulated Pi, with faults; needs root; ten minutes: make vm-test [VM=--json]
+	tests/needs mosquitto mmdebstrap qemu-system-x86 qemu-utils e2fsprogs
+	$(BIN)/python -m tests.vm $(VM)
 
 lint: $(STAMP)  ## style, types, and which module may import which
 	$(BIN)/ruff check .
