@@ -147,6 +147,7 @@ def health(report: HealthReport, touchpoint: Touchpoint, now: Moment, *, test: b
         temperature_c=None if told is None else told.temperature_c,
         uptime_s=None if told is None else told.uptime_s,
         rssi=report.rssi,
+        last_seen_s=report.last_seen_s,
         clock=now.quality,
     )
     return _draft(EventType.BEACON_HEALTH, data, None, now)

@@ -206,6 +206,8 @@ class BeaconHealth(Wire):
     uptime_s: Annotated[float, Field(ge=0)] | None
     rssi: int | None
     """Received signal strength, dBm."""
+    last_seen_s: Annotated[float, Field(ge=0)]
+    """How long before this event it was last heard, in seconds."""
     clock: ClockQuality
 
 

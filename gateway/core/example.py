@@ -116,6 +116,7 @@ EVENTS: Mapping[EventType, Wire] = MappingProxyType(
             temperature_c=21.5,
             uptime_s=8_640_000.0,
             rssi=-71,
+            last_seen_s=0.0,
             clock=ClockQuality.HOLDOVER,
         ),
         EventType.CONSENT_GRANTED: ConsentChange(

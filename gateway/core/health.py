@@ -49,6 +49,8 @@ class HealthReport:
     """The last that it sent."""
     rssi: int | None
     """Received signal strength in its zone, dBm; None when the last sighting had none."""
+    last_seen_s: float = field(default=0.0, compare=False)
+    """How long ago it was last heard anywhere, in seconds, to a tenth."""
 
 
 @dataclass(slots=True)
@@ -120,7 +122,8 @@ class _Beacon:
         self.silent = status == "silent"
         rssi = None if self.rssi in NOT_AVAILABLE else self.rssi
         state: Status = status or ("low-battery" if self.low else "ok")
-        return HealthReport(self.touchpoint_id, self.reader, self.zone, state, self.telemetry, rssi)
+        unheard_s = round((now_ns - self.heard_ns) / 1e9, 1)
+        return HealthReport(self.touchpoint_id, self.reader, self.zone, state, self.telemetry, rssi, unheard_s)
 
 
 @dataclass(slots=True)

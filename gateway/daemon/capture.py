@@ -74,7 +74,9 @@ PRUNE_SECONDS = 3_600.0
 MEND_SECONDS = 1.0
 """How long to wait before a damaged file is opened anew, and mended."""
 HELD_SECONDS = 2.0
-"""How long to wait for the lock of the half: commands hold it for a moment."""
+"""How long a half waits for its lock: commands hold it for a moment."""
+STARTING_SECONDS = 15.0
+"""How long a command waits for a half that holds its lock and does not listen yet: a slow machine starts it."""
 
 
 def registry(settings: Settings, touchpoints: Sequence[Touchpoint], number: int) -> Registry:
@@ -287,13 +289,13 @@ async def ask_desk(settings: Settings, request: Mapping[str, Any], tell: Tell) -
                 asked = {**request, "who": user_name(os.geteuid())}
                 return await desk(half, settings).handlers()[request["ask"]](asked, tell)
 
-    return await _once_free(answer)
+    return await _once_free(answer, STARTING_SECONDS)
 
 
-async def _once_free(work: Callable[[], Awaitable[Result]]) -> Result:
+async def _once_free(work: Callable[[], Awaitable[Result]], seconds: float = HELD_SECONDS) -> Result:
     """Do the work; while another process holds the half for a moment (a command, a daemon that starts), try again."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + HELD_SECONDS
+    until = loop.time() + seconds
     while True:
         try:
             return await work()

@@ -134,7 +134,7 @@ def test_a_presence_begins_and_ends() -> None:
 @pytest.mark.parametrize("told", [None, Telemetry(2400, 21.5, 7, 100.5)])
 def test_the_health_of_a_beacon(told: Telemetry | None) -> None:
     """What it said of itself, if it did; nobody is in it."""
-    report = HealthReport("pillar", "salon", "salon", "low-battery" if told else "ok", told, -60)
+    report = HealthReport("pillar", "salon", "salon", "low-battery" if told else "ok", told, -60, 1.5)
     drafted = draft.health(report, PILLAR, NOW, test=False)
     assert (drafted.type, drafted.handle, drafted.purpose) == (EventType.BEACON_HEALTH, None, None)
     assert data(drafted) == {
@@ -148,6 +148,7 @@ def test_the_health_of_a_beacon(told: Telemetry | None) -> None:
         "temperature_c": told and 21.5,
         "uptime_s": told and 100.5,
         "rssi": -60,
+        "last_seen_s": 1.5,
         "clock": "synced",
     }
 

@@ -150,6 +150,14 @@ class TestSilence:
         assert hear(beacons, 5 * DAY) == report("ok", GOOD)
         assert beacons.next_deadline() == 5 * DAY + 15 * MINUTE
 
+    def test_a_report_says_when_the_beacon_was_last_heard(self) -> None:
+        """In seconds before it: just now, or a quarter of an hour ago."""
+        beacons = reported(GOOD)
+        (silent,) = beacons.expire(10 * S + 15 * MINUTE)
+        back = hear(beacons, 5 * DAY)
+        assert back is not None
+        assert (silent.last_seen_s, back.last_seen_s) == (900.0, 0.0)
+
     def test_telemetry_breaks_the_silence(self) -> None:
         """A beacon whose telemetry is heard is not silent, though its identifier is not heard."""
         beacons = reported(GOOD)

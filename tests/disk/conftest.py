@@ -51,7 +51,7 @@ INTERACTION = (
 HEALTH = (
     '{"touchpoint":{"id":"pillar","kind":"beacon","zone":null,"phase":null,"product":null,"campaign":null},'
     '"zone":"salon","channel":"ble","reader":"r","test":false,"status":"ok","battery_mv":null,"temperature_c":null,'
-    '"uptime_s":null,"rssi":null,"clock":"%s"}'
+    '"uptime_s":null,"rssi":null,"last_seen_s":0.0,"clock":"%s"}'
 )
 PRESENCE = (
     '{"zone":"salon","at":null,"channel":"ble","reader":"r","test":false,"subject":{"pseudonym":"tp1.e.p",'

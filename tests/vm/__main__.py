@@ -77,7 +77,8 @@ watch,product,Watch,salon,before,,,,,,,link:https://id.acme.example/t/watch
     for number in range(1, 20)
 )
 VITRINE, WATCH = (f"https://id.acme.example/t/{name}" for name in ("vitrine", "watch"))
-TOKEN = "https://id.acme.example/m/Zk3vX9c1QmS7tB0dLw2RfA"
+TOKEN = "https://id.acme.example/m/Qw7nT2xB9kLs4VdY1hJc6P"
+"""Of nobody else: the README, which the wheel brings along, has one too."""
 READERS = 3
 GRANT = "/run/grant"
 UID = "04a1b2c3d4e5f6"
