@@ -42,7 +42,6 @@ from tests.simulators.centre_keys import CENTRE, GATEWAY, STRANGER
 from tests.store.conftest import consent, opened, signed, tap
 
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
-NOW = datetime.fromtimestamp(Clock("trusted").now().wall_ms / 1000, UTC)
 A, B, C = (pseudonym.handle(RING, token) for token in (ANNA, BEN, CLARA))
 COMMANDER = Issuers([Issuer(CENTRE.kid, CENTRE.key.public_key(), frozenset(Use))])
 
@@ -85,7 +84,7 @@ class CentreOf:
     def confirms(self, revision: int, confirmed: int = 1) -> None:
         """Say that the set is whole."""
         self.database.execute("DELETE FROM consent_set")
-        at_ms = int(NOW.timestamp() * 1000)
+        at_ms = Clock("trusted").now().wall_ms
         row = (revision, at_ms, confirmed, confirmation(at_ms, revision))
         self.database.execute("INSERT INTO consent_set VALUES (?, 0, '', ?, ?, ?)", row)
 
@@ -112,7 +111,7 @@ class CentreOf:
     def orders(self, command: str, status: str | None = None, reason: str | None = None, **more: object) -> None:
         """Store a command for capture."""
         self.counter += 1
-        now = NOW
+        now = datetime.fromtimestamp(Clock("trusted").now().wall_ms / 1000, UTC)
         order = {
             "id": f"c-{self.counter}",
             "gateway": "gw-1",

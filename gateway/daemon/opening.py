@@ -69,6 +69,9 @@ def _open_file(
 
 def _read(connection: sqlite3.Connection, *, thoroughly: bool) -> None:
     """Read what the half needs from its start on, and all consents if the file is under suspicion."""
+    for table in ("session", "tally", "mark", "touchpoint"):  # also that each value is of its column's type
+        if (found := connection.execute(f"PRAGMA quick_check({table})").fetchone()) != ("ok",):
+            raise CorruptError("read", Path(CAPTURE.file), str(found[0]), "It is set aside")
     connection.execute("SELECT id FROM session").fetchone()
     connection.execute("SELECT seq FROM sqlite_sequence").fetchall()
     connection.execute("SELECT name, count FROM tally").fetchall()

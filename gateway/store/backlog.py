@@ -74,8 +74,8 @@ class Backlog(Reading):
         taken: list[Row] = []
         size = 2
         for sequence, through, event, handle, purpose, crc in connection.execute(_NEXT, (after, until, limit)):
-            size += len(event) + 1
             text = whole(event, crc, sequence)
+            size += len(event or b"") + 1
             if taken and (size > octets or text is None):
                 break
             if text is None:

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,8 +96,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > schema.version:
+    sealed = connection.execute("PRAGMA application_id").fetchone() == (_sum(connection, version),)
+    if version > schema.version and sealed:
         raise newer(path, version, schema)
+    if version >= schema.version and not sealed:
+        raise CorruptError("open", path, "its schema is not what was written", "Move it away; a new one begins")
     if version == 0:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -105,8 +109,29 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None
     connection.execute("PRAGMA temp_store = MEMORY")
     if version < schema.version:
         schema.migrate(connection)
-        connection.execute(f"PRAGMA user_version = {schema.version:d}")
+        seal(connection, schema.version)
     _prove_writable(connection)
+
+
+def seal(connection: sqlite3.Connection, version: int) -> None:
+    """Record the version of a schema in the file's header, with a sum over it (PRAGMA application_id).
+
+    SQLite itself takes a table for whole whose column a changed bit has renamed.
+    """
+    connection.execute(f"PRAGMA application_id = {_sum(connection, version):d}")
+    connection.execute(f"PRAGMA user_version = {version:d}")
+
+
+def _sum(connection: sqlite3.Connection, version: int) -> int:
+    """Return the sum over a schema.
+
+    Begun with the version, so that damage does not pass for a newer gateway's file. `sqlite_stat1` and its like are
+    left out: they come and go. 31 bits, because the header's field is signed.
+    """
+    rows = connection.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT GLOB 'sqlite_stat*' ORDER BY rowid"
+    )
+    return zlib.crc32(repr(rows.fetchall()).encode(), version & 0xFFFFFFFF) & 0x7FFFFFFF
 
 
 def _prove_writable(connection: sqlite3.Connection) -> None:
@@ -258,8 +283,12 @@ def explain(error: sqlite3.Error | UnicodeDecodeError, tried: str, path: Path) -
 
 
 def is_corrupt(error: BaseException) -> bool:
-    """Tell whether an error of SQLite means a damaged file (SQLITE_CORRUPT, SQLITE_NOTADB, text that is none)."""
-    return _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or _is_no_text(error)
+    """Tell whether an error of SQLite means a damaged file (SQLITE_CORRUPT, SQLITE_NOTADB, text that is none).
+
+    Or a damaged schema: a file is opened only at the version that our statements are written for.
+    """
+    damaged = _code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    return damaged or _is_no_text(error) or str(error).startswith(("no such column", "no such table"))
 
 
 def _is_no_text(error: BaseException) -> bool:

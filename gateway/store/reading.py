@@ -60,17 +60,27 @@ class Reading:
 def explained(
     read: Callable[Concatenate[AnyReading, Asked], Answer],
 ) -> Callable[Concatenate[AnyReading, Asked], Answer]:
-    """Have a method raise StoreError for what SQLite raises; a damaged file is marked, for its writer to mend."""
+    """Have a method raise StoreError for what SQLite raises; a damaged file is marked, for its writer to mend.
+
+    A value that is not of its column's type is damage too: SQLite sees to types when it writes, not when it reads.
+    """
 
     @wraps(read)
     def reading(self: AnyReading, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
         try:
             return read(self, *args, **kwargs)
-        except (sqlite3.Error, UnicodeDecodeError, StoreError) as error:
-            path = self.directory / self.schema.file
-            told = error if isinstance(error, StoreError) else explain(error, "read", path)
+        except (sqlite3.Error, UnicodeDecodeError, StoreError, TypeError) as error:
+            told = _told(error, self.directory / self.schema.file)
             if isinstance(told, CorruptError):
                 mark(self.directory, self.schema.file)
             raise told from None
 
     return reading
+
+
+def _told(error: sqlite3.Error | UnicodeDecodeError | StoreError | TypeError, path: Path) -> StoreError:
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, TypeError):
+        return CorruptError("read", path, "a value in it is not of its column's type", "It is mended at the next start")
+    return explain(error, "read", path)

@@ -199,6 +199,47 @@ async def test_a_damaged_event_becomes_a_gap_that_says_so(settings: Settings) ->
     assert verified(state).numbers["evicted"] == 1
 
 
+def replace(file: Path, before: bytes, after: bytes) -> None:
+    """Change octets where they stand, behind SQLite's back."""
+    content = file.read_bytes()
+    assert before in content
+    file.write_bytes(content.replace(before, after))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'"since_ms" INTEGER NOT NULL', b'"since_mr" INTEGER NOT NULL'),
+        (b"CREATE TABLE sqlite_sequence(name,seq)", b"CREATE TABLE sqlite_sequence(name.seq)"),
+        (b"(sequence) WHERE fate <> 0", b"(sequence) WHERE fate >> 0"),
+    ],
+)
+async def test_a_damaged_schema_is_noticed_although_sqlite_takes_it(
+    settings: Settings, original: Path, before: bytes, after: bytes
+) -> None:
+    """A column of another name would fail at each start, or at the first customer."""
+    replace(settings.gateway.state / CAPTURE.file, before, after)
+    assert await judged(settings, session(original)) == "new session"
+
+
+async def test_damage_does_not_pass_for_a_newer_gateways_file(settings: Settings, original: Path) -> None:
+    """A newer file is left alone for good; a version that a bit has changed is not one."""
+    file = settings.gateway.state / CAPTURE.file
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA user_version = {CAPTURE.version + 64}")
+    assert await judged(settings, session(original)) == "new session"
+
+
+async def test_a_value_of_another_type_is_damage(settings: Settings, original: Path) -> None:
+    """SQLite sees to the types of columns when it writes, not when it reads."""
+    file = settings.gateway.state / CAPTURE.file
+    replace(file, b"DEFAULT 'store') STRICT", b"DEFAULT 'store')       ")
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("UPDATE touchpoint SET version = 'seven' WHERE id = 'point-7'")
+    replace(file, b"DEFAULT 'store')       ", b"DEFAULT 'store') STRICT")
+    assert await judged(settings, session(original)) == "new session"
+
+
 def cut_off(file: Path) -> None:
     """Cut a file off in the middle."""
     with file.open("r+b") as opened:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.store.database import seal
 from tests.e2e.centre import Subscriber, until
 from tests.e2e.conftest import Store
 
@@ -50,7 +51,7 @@ def test_a_database_of_a_newer_version_is_left_alone(store: Store, half: str, fi
     store.start()
     store.stop()
     with sqlite3.connect(store.state / file) as database:
-        database.execute("PRAGMA user_version = 99")
+        seal(database, 99)
     database.close()
     before = (store.state / file).read_bytes()
     ran = store.run(half)

@@ -89,7 +89,7 @@ def test_other_trouble_is_said_without_a_mark(tmp_path: Path) -> None:
     """A question that the file cannot answer is no damage."""
     open_writer(tmp_path, CAPTURE).close()
     with closing(Looking(tmp_path)) as reading, pytest.raises(StoreError, match=r"cannot read .*capture\.db"):
-        reading.ask("SELECT nonsense")
+        reading.ask("SELECT abs(-9223372036854775808)")
     assert not suspect(tmp_path, "capture.db").exists()
 
 

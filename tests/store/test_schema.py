@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.store import schema as schemas
-from gateway.store.database import Schema, StoreError, open_reader, open_writer
+from gateway.store.database import Schema, StoreError, open_reader, open_writer, seal
 from gateway.store.schema import CAPTURE, CAPTURE_STEPS, UPLINK, UPLINK_STEPS
 from tests.store.conftest import opened, tap
 
@@ -101,7 +101,7 @@ def test_a_newer_file_is_refused_and_left_as_it_is(
 ) -> None:
     """By whoever opens it; the message says what to do."""
     with closing(open_writer(tmp_path, schema)) as connection:
-        connection.execute(f"PRAGMA user_version = {schema.version + 1}")
+        seal(connection, schema.version + 1)
     before = (tmp_path / schema.file).read_bytes()
     with pytest.raises(StoreError, match=rf"newer version .*schema {schema.version + 1}.*Install that version again"):
         open_file(tmp_path, schema)
