@@ -28,6 +28,8 @@ from tests.simulators.sun_links import FILE_KEY, META_KEY, UID
 WATCH = Touchpoint("watch", "product", "Watch", identifiers=(f"sun:{UID.hex()}",))
 CARD_UID, CARD_KEY = bytes.fromhex("04a1a2a3a4a5a6"), b"the key of Ben's"
 PAGE = "https://id.acme.example/01/09506000134352"
+REFUSING = """CREATE TRIGGER refusing BEFORE INSERT ON sun_counter BEGIN SELECT RAISE(ABORT, 'no'); END"""
+"""Stands for a disk that fails."""
 
 
 def knows_the_tags(shop: Shop) -> None:
@@ -83,9 +85,9 @@ async def test_what_was_not_accepted_may_be_shown_again(tmp_path: Path) -> None:
         knows_the_tags(shop)
         outcome = half.path.see(watch(5), shop.clock.now())
         with closing(sqlite3.connect(tmp_path / "capture.db", isolation_level=None)) as other:
-            other.execute("ALTER TABLE sun_counter RENAME TO gone")
+            other.execute(REFUSING)
             assert (await half.commit(outcome)).reason == "store"
-            other.execute("ALTER TABLE gone RENAME TO sun_counter")
+            other.execute("DROP TRIGGER refusing")
         half.path.debounce.forget("scanner")
         assert (await half.commit(half.path.see(watch(5), shop.clock.now()))).fate is Fate.ACTED_ON
         assert half.path.see(watch(5), shop.clock.now()).drafts == ()
@@ -180,10 +182,10 @@ async def test_a_card_is_not_presented_if_its_counter_cannot_be_kept(tmp_path: P
     """The command fails; the same message is accepted when the disk works again."""
     async with counter(tmp_path) as shop:
         with closing(sqlite3.connect(tmp_path / "capture.db", isolation_level=None)) as other:
-            other.execute("ALTER TABLE sun_counter RENAME TO gone")
+            other.execute(REFUSING)
             with pytest.raises((sqlite3.Error, StoreError)):
                 await shown(shop, card(3))
-            other.execute("ALTER TABLE gone RENAME TO sun_counter")
+            other.execute("DROP TRIGGER refusing")
         assert len((await shown(shop, card(3))).tokens) == 1
 
 
