@@ -2,8 +2,14 @@
 
 
 def main() -> None:
-    """Run the command line."""
-    from gateway.cli.app import app  # noqa: PLC0415  # so that importing this module costs nothing
+    """Run the command line, in the language that `--lang` or the locale asks for."""
+    import os  # noqa: PLC0415  # so that importing this module costs nothing
+    import sys  # noqa: PLC0415  # as above
+
+    from gateway.language import asked_for, speak  # noqa: PLC0415  # as above
+
+    speak(asked_for(sys.argv[1:], os.environ))
+    from gateway.cli.app import app  # noqa: PLC0415  # as above, and its help texts are read in that language
 
     app(prog_name="touchpoint")
 
