@@ -5,8 +5,8 @@
     typer.echo(_("{count} tags written.").format(count=3))
     typer.echo(several("{count} tag written.", "{count} tags written.", 3))   # which form: the catalogue knows
 
-GNU gettext, through the standard library, and its own domain for all of the process: Click says its "Usage" and "No such
-option" through it as well. What is read at import, such as help texts, is translated then: `speak` comes before that.
+GNU gettext, through the standard library, with one domain for all of the process: Click says its "Usage" and "No such
+option" through it as well. What is read at import, such as help texts, is translated then: `speak` comes before.
 """
 
 import gettext
