@@ -32,6 +32,7 @@ from gateway.store.recovery import mark, suspect
 from gateway.store.retime import correct_times
 from gateway.store.schema import CAPTURE
 from gateway.store.writer import Writer
+from gateway.together import first_of
 
 PATIENCE_SECONDS = 1.0
 """How long presence, health and housekeeping wait for company in a commit, to spare the SD card."""
@@ -106,8 +107,8 @@ class Capture:
                 tasks.create_task(self._watch_time())
                 tasks.create_task(self._watch_uplink())
                 tasks.create_task(self._save_counters())
-        except* (CorruptError, RestartAskedError) as errors:
-            raise errors.exceptions[0] from None
+        except BaseExceptionGroup as errors:
+            raise first_of(errors, CorruptError, RestartAskedError) or errors from None
         finally:
             await asyncio.shield(self.save())
 

@@ -17,13 +17,16 @@ def run(config: Config = None) -> None:
     """
     from gateway.config import find
     from gateway.daemon.run import HalfFailedError, run, until_signal
+    from gateway.together import first_of
 
     settings_from(config)
     try:
         until_signal(run(find(config)))
-    except* HalfFailedError as errors:
-        failed = errors.exceptions[0]
-        fail(str(failed), failed.code if isinstance(failed, HalfFailedError) else 1)
+    except BaseExceptionGroup as errors:
+        failed = first_of(errors, HalfFailedError)
+        if failed is None:
+            raise
+        fail(str(failed), failed.code)
 
 
 def capture(config: Config = None) -> None:

@@ -67,6 +67,7 @@ from gateway.store.recovery import mark
 from gateway.store.schema import CAPTURE
 from gateway.store.touchpoints import load
 from gateway.store.writer import Writer
+from gateway.together import first_of
 
 Result = TypeVar("Result")
 DAY_MS = 86_400_000
@@ -206,14 +207,8 @@ async def _capture(settings: Settings) -> None:
         log.info("capture: session %s, %d readers", half.writer.outbox.session, len(settings.readers))
         try:
             await half.run([source(each, half) for each in settings.readers])
-        except* UnhealedError as errors:
-            raise _first(errors) from None
-
-
-def _first(errors: BaseExceptionGroup[UnhealedError]) -> UnhealedError:
-    """Return the first of these errors, without the groups around it."""
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+        except BaseExceptionGroup as errors:
+            raise first_of(errors, UnhealedError) or errors from None
 
 
 @asynccontextmanager

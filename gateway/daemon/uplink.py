@@ -17,7 +17,8 @@ from gateway.store.database import CorruptError, only_one
 from gateway.store.progress import Progress, record, recorded
 from gateway.store.recovery import open_whole, suspect
 from gateway.store.schema import UPLINK
-from gateway.uplink.connect import Uplink, first_failure
+from gateway.together import first_failure
+from gateway.uplink.connect import Uplink
 from gateway.uplink.downlink import Downlink
 from gateway.uplink.forward import Forwarder
 from gateway.uplink.mqtt import Broker

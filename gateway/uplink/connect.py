@@ -8,9 +8,8 @@ import asyncio
 import contextlib
 import random
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from gateway.core.contract import Topics
 from gateway.core.event import ComponentHealth, State, rfc3339
@@ -22,6 +21,7 @@ from gateway.store.database import StoreError, is_corrupt
 from gateway.store.progress import Component, components, report
 from gateway.store.recovery import mark
 from gateway.store.schema import CAPTURE
+from gateway.together import first_failure
 from gateway.uplink.downlink import Downlink
 from gateway.uplink.forward import Forwarder
 from gateway.uplink.mqtt import Broker, Connection, Message, MqttError, SubscribeRefusedError, connect
@@ -202,17 +202,3 @@ class Uplink:
         if before is None or (before.ok, before.reason) != (ok, reason):
             log.info("broker: %s", "connected" if ok else reason)
         report(self.forwarder.database, "broker", Component(ok, reason, self.now().wall_ms))
-
-
-async def first_failure(*parts: Awaitable[Any]) -> None:
-    """Run the parts side by side until one fails, end the others, and raise that one's error."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for part in parts:
-                group.create_task(_whole(part))
-    except* Exception as errors:  # noqa: BLE001  # whatever it is, the caller decides on the first of them
-        raise errors.exceptions[0] from None
-
-
-async def _whole(part: Awaitable[Any]) -> None:
-    await part

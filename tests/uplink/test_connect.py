@@ -18,7 +18,7 @@ from gateway.store.progress import Component, components
 from gateway.store.recovery import suspect
 from gateway.store.schema import CAPTURE
 from gateway.uplink import connect, forward
-from gateway.uplink.connect import STABLE_SECONDS, Uplink, first_failure
+from gateway.uplink.connect import STABLE_SECONDS, Uplink
 from gateway.uplink.mqtt import Broker
 from tests.simulators.broker import FakeBroker, Mosquitto, free_port
 from tests.simulators.consumer import Consumer
@@ -254,22 +254,3 @@ async def test_a_damaged_outbox_is_marked_and_the_uplink_goes_on(bench: Bench, f
         await until(lambda: len(dice.asked) >= 2)
         assert not work.done()
     assert "malformed" in (components(bench.database)["broker"].reason or "")
-
-
-async def test_the_first_failure_is_the_one_that_is_told() -> None:
-    """The other parts are ended, and the error comes as itself, not as a group."""
-    ended = asyncio.Event()
-
-    async def fails() -> None:
-        await asyncio.sleep(0)
-        raise ConnectionError("first")
-
-    async def goes_on() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    with pytest.raises(ConnectionError, match="first"):
-        await first_failure(goes_on(), fails())
-    assert ended.is_set()
