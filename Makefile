@@ -10,7 +10,7 @@ STAMP := .venv/.installed
 demo: $(STAMP)  ## a simulated boutique, a real broker, 20 seconds
 	$(BIN)/touchpoint demo
 
-test: $(STAMP) tests/asyncapi/node_modules lint  ## everything that CI checks
+test: $(STAMP) tests/asyncapi/node_modules tests/gs1/node_modules lint  ## everything that CI checks
 	tests/needs mosquitto gcc fuse3 dbus-daemon strace fiu-utils libfaketime ghostscript poppler-utils zbar-tools systemd
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
@@ -67,10 +67,10 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(STAMP)
 
-tests/asyncapi/node_modules: tests/asyncapi/package-lock.json
+tests/%/node_modules: tests/%/package-lock.json
 	tests/needs npm
-	cd tests/asyncapi && npm ci --silent --ignore-scripts --no-audit --no-fund
+	cd tests/$* && npm ci --silent --ignore-scripts --no-audit --no-fund
 	touch $@
 
 clean:  ## remove what was built or installed here
-	rm -rf .venv dist build tests/asyncapi/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv dist build tests/*/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
