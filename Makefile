@@ -15,7 +15,7 @@ test: $(STAMP) tests/asyncapi/node_modules tests/gs1/node_modules lint  ## every
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 bench: $(STAMP)  ## each part beside its limit or a peer, side by side (a quarter of an hour): make bench [BENCH="peers --large --json FILE"]
-	tests/needs mosquitto dbus-daemon
+	tests/needs mosquitto dbus-daemon poppler-utils
 	$(BIN)/python -m tests.benchmarks $(or $(BENCH),--svg tests/benchmarks/figures.svg)
 
 SEEDS ?= 0-9

@@ -19,6 +19,7 @@ from typing import Any
 from tests.benchmarks import (
     ble,
     checksums,
+    codes,
     drain,
     footprint,
     ingest,
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "latency": latency.rows,
     "scanner": scanner.rows,
     "nfc": nfc.rows,
+    "codes": codes.rows,
     "footprint": footprint.rows,
     "storage": storage.rows,
     "month": month.rows,

@@ -12,7 +12,7 @@ from gateway.core.registry import Touchpoint
 
 GRAMMAR = Path(__file__).parents[1] / "gs1"
 CSET_82 = "!%&'()*+,-./0123456789:;<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
-"""GS1 General Specifications, figure 7.11-1; but for the quotation mark, which the grammar wants bare, against RFC 3986."""
+"""GS1 General Specifications, figure 7.11-1, without the quotation mark, which this grammar wants bare."""
 KEYS = LinkKeys({"1": bytes(32)}, "1")
 DICE = random.Random(9506000134352)  # noqa: S311  # for links that are the same each time, not for secrets
 

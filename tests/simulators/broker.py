@@ -206,7 +206,7 @@ class FakeBroker:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
         self.hears.set()
-        for _ in range(5):  # what was accepted a moment ago becomes a connection first, which can be dropped
+        for _turn in range(5):  # what was accepted a moment ago becomes a connection first, which can be dropped
             await asyncio.sleep(0)
         self.drop()
         if self._serving:
