@@ -20,6 +20,7 @@ from gateway.core.jws import Signer
 from gateway.core.order import RestartAskedError
 from gateway.core.path import Fate, Outcome, Path
 from gateway.core.sighting import ClockQuality, Sighting
+from gateway.core.watchdog import ReaderSigns
 from gateway.log import log
 from gateway.sources.source import Source, SourceStatus
 from gateway.store import sun_counters
@@ -79,6 +80,8 @@ class Capture:
     """Since this process started: sightings, absorbed, acted_on, `dropped:{reason}`; beside them `sun:{verdict}`."""
     bad_signatures: int = 0
     """Since this process started: what the centre did not sign, or nobody who may."""
+    at_work: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once every source was started."""
     _told: dict[str, str | None] | None = None
     _unsaved: Counter[str] = field(default_factory=Counter)
     _trimmed: int = 0
@@ -107,6 +110,7 @@ class Capture:
                 tasks.create_task(self._watch_time())
                 tasks.create_task(self._watch_uplink())
                 tasks.create_task(self._save_counters())
+                self.at_work.set()  # whoever waits for it runs after the sources' tasks have begun
         except BaseExceptionGroup as errors:
             raise first_of(errors, CorruptError, RestartAskedError) or errors from None
         finally:
@@ -278,6 +282,22 @@ class Capture:
         self.path.scanner(status.reader, self.clock.now(), up=status.up)
         self._stirred.set()
         log.info("reader %s: %s", status.reader, "up" if status.up else status.reason)
+
+    def signs(self) -> list[ReaderSigns]:
+        """Tell what the readers show of themselves, for the watchdog."""
+        beacons = self.path.beacons.readers()
+        return [
+            ReaderSigns(name, self._is_up(name), source.beat_at, source.heard_at, name in beacons)
+            for name, source in self._sources.items()
+        ]
+
+    def fares(self) -> str:
+        """Say in a line which readers work."""
+        down = [name for name in self._sources if not self._is_up(name)]
+        return f"{len(self._sources) - len(down)} readers up" + (f", down: {', '.join(down)}" if down else "")
+
+    def _is_up(self, reader: str) -> bool:
+        return (status := self.readers.get(reader)) is not None and status.up
 
     async def withdraw(self, handles: Collection[str]) -> list[int]:
         """Withdraw a subject: its visits and presences end, its rows become gaps, the old text leaves the files.

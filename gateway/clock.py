@@ -1,10 +1,12 @@
 """The one place that reads the time: both clocks, and how far the wall clock can be trusted."""
 
 import ctypes
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from uuid import UUID
 
 from gateway.core.sighting import ClockQuality, Moment
 
@@ -60,5 +62,10 @@ def kernel_says_synced() -> bool | None:
 
 
 def boot_id() -> str:
-    """Return the id of this boot of the machine (random(4)): with it, a boot-time stamp is unambiguous."""
+    """Return the id of this boot of the machine (random(4)): with it, a boot-time stamp is unambiguous.
+
+    From $TOUCHPOINT_BOOT_ID, if a sandbox hides what the kernel says and systemd says it instead (`%b`).
+    """
+    if told := os.environ.get("TOUCHPOINT_BOOT_ID"):
+        return str(UUID(told))
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

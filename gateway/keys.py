@@ -303,7 +303,9 @@ def ring_secrets(ring: KeyRing, *epochs: Epoch) -> list[tuple[str, bytes]]:
 def device_key_path(settings: Settings) -> Path | None:
     """Return where the device key lies; None for a credential in a process that systemd gave none."""
     named = settings.consent.device_key
-    return settings.gateway.state / "device.key" if named is None else secret_path(named)
+    if named is not None:
+        return secret_path(named)
+    return (settings.gateway.private or settings.gateway.state) / "device.key"
 
 
 def device_key(settings: Settings) -> Ed25519PrivateKey:

@@ -132,3 +132,10 @@ def test_a_kernel_that_cannot_be_asked_has_no_opinion(monkeypatch: pytest.Monkey
 def test_a_boot_has_one_id() -> None:
     """A UUID, and the same as long as the machine runs."""
     assert boot_id() == boot_id() == str(uuid.UUID(boot_id()))
+
+
+def test_the_boot_may_be_told_by_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel says it, whether with or without hyphens."""
+    told = boot_id()
+    monkeypatch.setenv("TOUCHPOINT_BOOT_ID", told.replace("-", ""))
+    assert boot_id() == told

@@ -371,6 +371,20 @@ def test_the_public_half_is_there_after_the_first_start(tmp_path: Path) -> None:
     assert keys.device_public(here) == x
 
 
+def test_the_key_may_lie_where_the_other_half_cannot_reach(tmp_path: Path) -> None:
+    """In the private directory, if there is one; its public half lies in the state directory all the same."""
+    state, private = tmp_path / "state", tmp_path / "private"
+    state.mkdir()
+    private.mkdir()
+    here = of_state(state)
+    apart = here.model_copy(update={"gateway": here.gateway.model_copy(update={"private": private})})
+    x = public_text(keys.device_key(apart).public_key())
+    assert [path.name for path in private.iterdir()] == ["device.key"]
+    assert [path.name for path in state.iterdir()] == ["device.pub"]
+    assert keys.device_public(apart) == x
+    assert (state / "device.pub").stat().st_mode & 0o777 == 0o660
+
+
 def test_a_public_half_that_is_none_says_so(tmp_path: Path) -> None:
     """And does not show what stands there instead."""
     (tmp_path / "device.pub").write_text(LEAK, encoding="ascii")

@@ -103,6 +103,8 @@ class GatewaySettings(_Table):
     """Directory of the databases. A relative path starts at this file."""
     runtime: File | None = Field(default=None, examples=["/run/touchpoint"])
     """Directory of the sockets; default: the same as state."""
+    private: File | None = Field(default=None, examples=["/var/lib/touchpoint-capture"])
+    """Directory of what the capture half keeps from the uplink half: its own key; default: the same as state."""
     limit_mb: Annotated[int, Field(ge=16)] = 512
     """How far the outbox may grow, in megabytes."""
     group: Label | None = Field(default=None, examples=["touchpoint"])
@@ -342,7 +344,7 @@ class ConsentSettings(_Table):
     """With an issuer of consents: so long after the centre's last word on the consent set no customer is named."""
     device_key: FileOrCredential | None = Field(default=None, examples=["/etc/touchpoint/device.key"])
     """The key that signs consents given in this store: a file, or the name of a systemd credential. Default: device.key
-    in the state directory, made at the first start."""
+    in the directory gateway.private, made at the first start."""
     purposes: dict[Named, Label] = Field(default_factory=lambda: dict(PURPOSES))
     """The purpose that each type of event needs consent for, a term of the W3C Data Privacy Vocabulary; what is left
     out keeps its default."""

@@ -176,6 +176,10 @@ class StoreBeacons:
         news = beacon.take(telemetry)
         return beacon.report(now_ns) if news or beacon.is_due(now_ns) else None
 
+    def readers(self) -> set[str]:
+        """Return the readers by which beacons were heard, each beacon's last one in its zone."""
+        return {beacon.reader for beacon in self._beacons.values()}
+
     def expire(self, now_ns: int) -> list[HealthReport]:
         """Return the reports that are due by now: first ones, daily ones, and beacons gone silent."""
         since = self._listening_ns

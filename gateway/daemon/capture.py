@@ -32,7 +32,7 @@ from gateway.core.decode.sun import Covers, Mirrors
 from gateway.core.draft import Reader
 from gateway.core.ephemeral import Ephemeral
 from gateway.core.event import EventType
-from gateway.core.jws import Signer
+from gateway.core.jws import Signer, Use
 from gateway.core.path import Path
 from gateway.core.presence import PresenceSettings
 from gateway.core.pseudonym import KeyRing, forget_keys
@@ -47,6 +47,7 @@ from gateway.daemon.ring import RingFile
 from gateway.daemon.tags import TagFile
 from gateway.daemon.trust import issuers, own_kid
 from gateway.daemon.trust import ledger as ledger_of
+from gateway.daemon.watchdog import Watchdog, watched
 from gateway.desk import Desk, badge_rules, bearer_rules
 from gateway.keys import beacon_keys, device_key, key_ring, link_keys, tag_keys
 from gateway.log import log
@@ -59,7 +60,7 @@ from gateway.sources.wedge import WedgeSource
 from gateway.store import audit, sun_counters
 from gateway.store.ballast import Ballast
 from gateway.store.central import Central
-from gateway.store.database import CorruptError, HeldError, StoreError, only_one
+from gateway.store.database import CorruptError, HeldError, StoreError, only_one, prove_writable
 from gateway.store.ledger import sign_unsigned
 from gateway.store.outbox import Outbox
 from gateway.store.progress import Followed
@@ -130,10 +131,11 @@ async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
     """Hold the capture half's lock and store. Raises HeldError, StoreError, ConfigError."""
     ring = key_ring(settings)
     clock, followed = Clock(settings.clock.source), Followed(settings.gateway.state)
-    ledger, ringer = ledger_of(settings), Ringer(bell_path(settings.gateway.sockets, "uplink"))
+    ringer = Ringer(bell_path(settings.gateway.sockets, "uplink"))
     async with AsyncExitStack() as stack:
         stack.enter_context(only_one(settings.gateway.state, "capture"))
         signer = Signer(own_kid(settings), device_key(settings))
+        ledger = ledger_of(settings, signer.believed(Use.CONSENT))
         for each in (followed, ledger, ringer):
             stack.enter_context(closing(each))
         ballast = Ballast(settings.gateway.state / "ballast")
@@ -202,6 +204,7 @@ async def _capture(settings: Settings) -> None:
         await stack.enter_async_context(doorbell(gateway.sockets, "capture", half.bell))
         await stack.enter_async_context(serve(gateway.sockets, handlers(half, settings), gateway.group))
         await stack.enter_async_context(audited(half, settings.audit.days * DAY_MS))
+        await stack.enter_async_context(watched(watchdog(half), half.at_work))
         if half.path.subjects.ring is None:
             log.warning("no key ring at %s: no subject is named in any event", settings.pseudonym.keys)
         log.info("capture: session %s, %d readers", half.writer.outbox.session, len(settings.readers))
@@ -209,6 +212,12 @@ async def _capture(settings: Settings) -> None:
             await half.run([source(each, half) for each in settings.readers])
         except BaseExceptionGroup as errors:
             raise first_of(errors, UnhealedError) or errors from None
+
+
+def watchdog(half: Capture) -> Watchdog:
+    """Watch the store's own thread, and the readers."""
+    prove = partial(half.writer.between_commits, lambda outbox: prove_writable(outbox.connection))
+    return Watchdog(prove, half.fares, half.signs)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.config import EXIT_CONFIG
 from gateway.core.order import RestartAskedError
+from gateway.daemon.notify import STOPPING, notify
 from gateway.log import log
 
 STOP_SECONDS = 1.5
@@ -42,6 +43,7 @@ async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
     loop, working = asyncio.get_running_loop(), asyncio.ensure_future(work)
 
     def stop() -> None:
+        notify(STOPPING)
         for number in SIGNALS:  # an impatient second one must not cut short what the first began
             loop.add_signal_handler(number, lambda: None)
         working.cancel()

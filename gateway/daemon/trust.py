@@ -30,11 +30,16 @@ def own_kid(settings: Settings) -> str:
     return f"{gateway.tenant}.{gateway.site}.{gateway.id}"
 
 
-def ledger(settings: Settings) -> StoreLedger:
-    """Look up the consents of this store, and of the centre if anybody there signs any. Raises ConfigError."""
+def ledger(settings: Settings, own: Issuers | None = None) -> StoreLedger:
+    """Look up the consents of this store, and of the centre if anybody there signs any. Raises ConfigError.
+
+    `own` is the gateway itself, for whoever has its key; others take the public half that lies in the state directory,
+    where the uplink half could put another.
+    """
     known, state = issuers(settings), settings.gateway.state
+    store = Device(state, own_kid(settings)) if own is None else partial(_verified, own)
     central = partial(_verified, known) if known.any_for(Use.CONSENT) else None
-    return open_ledger(state, Device(state, own_kid(settings)), central, settings.consent.stale_hours * HOUR_MS)
+    return open_ledger(state, store, central, settings.consent.stale_hours * HOUR_MS)
 
 
 def _verified(known: Issuers, record: str) -> bytes:

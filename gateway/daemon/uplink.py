@@ -11,9 +11,10 @@ from gateway.config import Settings, password
 from gateway.control import Ringer, bell_path, doorbell
 from gateway.daemon.trust import issuers
 from gateway.daemon.trust import ledger as ledger_of
+from gateway.daemon.watchdog import Watchdog, watched
 from gateway.log import log
 from gateway.store.backlog import Backlog
-from gateway.store.database import CorruptError, only_one
+from gateway.store.database import CorruptError, only_one, prove_writable
 from gateway.store.progress import Progress, record, recorded
 from gateway.store.recovery import open_whole, suspect
 from gateway.store.schema import UPLINK
@@ -65,7 +66,17 @@ async def _uplink(settings: Settings) -> None:
         downlink = Downlink(database, gateway.topics, issuers(settings), forwarder, clock.now, ring)
         ours = version("touchpoint-gateway")
         working = Uplink(broker(settings), gateway.topics, forwarder, downlink, clock.now, ours)
+        await stack.enter_async_context(watched(watchdog(database, working)))
         await first_failure(working.run(), _until_damaged(gateway.state))
+
+
+def watchdog(database: sqlite3.Connection, working: Uplink) -> Watchdog:
+    """Watch the file alone: a broker that is away is nothing that a new process could bring back."""
+
+    async def prove() -> None:
+        prove_writable(database)
+
+    return Watchdog(prove, working.fares)
 
 
 async def _until_damaged(state: Path) -> None:

@@ -110,6 +110,11 @@ class BleSource(Source):
         self._heard_at: float | None = None
         hush()
 
+    @property
+    def heard_at(self) -> float | None:
+        """When anybody was last heard, strangers too."""
+        return self._heard_at
+
     async def __anext__(self) -> Sighting:
         """Return the next sighting; waits for ever when nothing is heard."""
         return Sighting(self._name, await self._queue.get())

@@ -72,7 +72,8 @@ class NfcSource(Source):
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
-        worker = _Worker(self._device, lambda heard: loop.call_soon_threadsafe(self._take, heard))
+        self._beat()
+        worker = _Worker(self._device, lambda heard: loop.call_soon_threadsafe(self._take, heard), self._beat)
         thread = threading.Thread(target=worker.run, args=(partial(_end, loop, ended),), name=f"nfc {self._name}")
         self._worker = worker
         thread.start()
@@ -84,7 +85,7 @@ class NfcSource(Source):
                 await ended
             raise
         finally:
-            self._worker = None
+            self._worker = self._beat_at = None
             thread.join()  # it has ended but for its last line
 
     def _take(self, heard: "_Heard") -> None:
@@ -151,9 +152,10 @@ class _Presentation:
 class _Worker:
     """What the thread does. `stop` and `shine` are for other threads."""
 
-    def __init__(self, device: str, tell: Callable[[_Heard], object]) -> None:
+    def __init__(self, device: str, tell: Callable[[_Heard], object], beat: Callable[[], None] = lambda: None) -> None:
         self._device = device
         self._tell = tell
+        self._beat = beat
         self._woken = threading.Event()
         self._stopping = False
         self._shine_until = 0.0
@@ -198,6 +200,7 @@ class _Worker:
 
     def _pause(self) -> bool:
         """Wait until it is time to look again; True to end."""
+        self._beat()
         self._woken.wait(POLL_SECONDS)
         self._woken.clear()
         if self._stopping:

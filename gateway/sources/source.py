@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Self
 
 from gateway.core.sighting import Payload, Sighting
@@ -74,6 +75,7 @@ class Source(ABC):
         self._waiting: asyncio.Queue[Sighting] = asyncio.Queue(capacity)
         self._tasks = asyncio.TaskGroup()
         self._closing = False
+        self._beat_at: float | None = None
 
     async def __aenter__(self) -> Self:
         """Start to read; the device may be missing."""
@@ -99,6 +101,20 @@ class Source(ABC):
     def name(self) -> str:
         """The reader's name in the configuration."""
         return self._name
+
+    @property
+    def beat_at(self) -> float | None:
+        """When the thread that reads the device last showed that it lives, by `monotonic`; None while there is none."""
+        return self._beat_at
+
+    @property
+    def heard_at(self) -> float | None:
+        """When a reader that hears whoever is near last heard anybody, by `monotonic`; None: never, or it does not."""
+        return None
+
+    def _beat(self) -> None:
+        """Show that the thread of the device lives; for that thread."""
+        self._beat_at = monotonic()
 
     @asynccontextmanager
     async def lent(self, to: str) -> AsyncIterator[None]:

@@ -23,6 +23,8 @@ from gateway.sources.wedge_keys import Keys
 from gateway.sources.wedge_layout import LayoutName
 
 GAP_MS: Final = int(1000 * GAP)
+BEAT_MS: Final = 10_000
+"""How often the thread shows that it lives while nobody scans."""
 NOT_CLEAR: Final = "it is another by each layout; let the scanner send AIM identifiers, or set the reader's layout"
 
 
@@ -51,12 +53,14 @@ class WedgeSource(Source):
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
         with _bell() as bell, ThreadPoolExecutor(1, thread_name_prefix=f"wedge {self._name}") as thread:
+            self._beat()
             following = loop.run_in_executor(thread, self._follow, loop, bell)
             try:
                 await asyncio.shield(following)
             finally:
                 os.eventfd_write(bell, 1)
                 await asyncio.gather(following, return_exceptions=True)
+                self._beat_at = None
 
     def _follow(self, loop: asyncio.AbstractEventLoop, bell: int) -> None:
         """Read the keyboard until the bell rings; on the thread. Raises DeviceLostError."""
@@ -66,7 +70,7 @@ class WedgeSource(Source):
                 waiting = select.poll()
                 waiting.register(keyboard, select.POLLIN)
                 waiting.register(bell, select.POLLIN)
-                self._follow_open(loop, keyboard, keys, _Waiting(waiting, bell))
+                self._follow_open(loop, keyboard, keys, _Waiting(waiting, bell, self._beat))
         except OSError as error:
             loop.call_soon_threadsafe(self._take, keys.reset())
             raise DeviceLostError(reason(self._device, error)) from error
@@ -99,16 +103,23 @@ class WedgeSource(Source):
 class _Waiting:
     """Waits for keys or the bell."""
 
-    def __init__(self, poll: "select.poll", bell: int) -> None:
+    def __init__(self, poll: "select.poll", bell: int, beat: Callable[[], None]) -> None:
         self._poll = poll
         self._bell = bell
+        self._beat = beat
         self.rung = False
 
     def for_keys(self, milliseconds: int | None) -> bool:
         """Tell whether the keyboard has something to say; False after so long, or when the bell rings."""
-        ready = [descriptor for descriptor, _ in self._poll.poll(milliseconds)]
+        ready = self._ready(milliseconds)
+        while not ready and milliseconds is None:
+            ready = self._ready(None)
         self.rung = self._bell in ready
         return bool(ready) and not self.rung
+
+    def _ready(self, milliseconds: int | None) -> list[int]:
+        self._beat()
+        return [descriptor for descriptor, _ in self._poll.poll(BEAT_MS if milliseconds is None else milliseconds)]
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None
     if version < schema.version:
         schema.migrate(connection)
         seal(connection, schema.version)
-    _prove_writable(connection)
+    prove_writable(connection)
 
 
 def seal(connection: sqlite3.Connection, version: int) -> None:
@@ -134,12 +134,14 @@ def _sum(connection: sqlite3.Connection, version: int) -> int:
     return zlib.crc32(repr(rows.fetchall()).encode(), version & 0xFFFFFFFF) & 0x7FFFFFFF
 
 
-def _prove_writable(connection: sqlite3.Connection) -> None:
-    """Write a page and sync it, so that a full or read-only disk is named at start and not at the first tap."""
+def prove_writable(connection: sqlite3.Connection) -> None:
+    """Write a page and sync it, so that a full or read-only disk is named at start and not at the first tap.
+
+    Outside of any transaction. Raises sqlite3.Error.
+    """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute(f"PRAGMA user_version = {version:d}")
-    connection.execute("COMMIT")
+    with transaction(connection):
+        connection.execute(f"PRAGMA user_version = {version:d}")
 
 
 def open_reader(directory: Path, schema: Schema) -> sqlite3.Connection | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway.core.jws import Issuer, Issuers, SignatureError, Use
+from gateway.store.database import shared_by_both
 
 PUBLIC = "device.pub"
 _P = 2**255 - 19
@@ -21,7 +22,9 @@ def leave_public(directory: Path, key: Ed25519PublicKey) -> None:
     path, text = directory / PUBLIC, public_text(key)
     if not path.exists() or path.read_text(encoding="ascii").strip() != text:
         new = path.with_suffix(".new")
-        new.write_text(text + "\n", encoding="ascii")
+        new.unlink(missing_ok=True)
+        with shared_by_both():
+            new.write_text(text + "\n", encoding="ascii")
         new.replace(path)
 
 

@@ -74,6 +74,14 @@ class Uplink:
             failures = 0 if lasted >= STABLE_SECONDS else failures + 1
             await asyncio.sleep(self._backoff(failures) if soon else self._backoff_for_people())
 
+    def fares(self) -> str:
+        """Say in a line how the broker fares, or why that cannot be read."""
+        try:
+            broker = self._components().get("broker")
+        except StoreError as error:
+            return str(error)
+        return f"broker: {'not tried yet' if broker is None else broker.reason or 'connected'}"
+
     def _backoff(self, failures: int) -> float:
         """Full jitter: anything from nothing to a limit that doubles with each failure in a row."""
         return self.dice.uniform(0, min(BACKOFF_SECONDS_MAX, BACKOFF_SECONDS * 2.0 ** min(failures, 10)))

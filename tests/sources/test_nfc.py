@@ -92,6 +92,17 @@ async def test_a_tag_in_the_field_is_a_sighting(field: NfcField, watch: Watch, k
         assert await take(reader, 1) == [Sighting("counter", Tag(UID, LINK))]
 
 
+async def test_the_thread_shows_that_it_lives(field: NfcField, watch: Watch) -> None:
+    """Also while nothing happens; when the reader is closed there is no thread to show anything."""
+    async with source(field.device, watch) as reader:
+        await watch.until_up()
+        first = reader.beat_at
+        async with asyncio.timeout(10):
+            while reader.beat_at == first:  # noqa: ASYNC110 -- another thread moves it
+                await asyncio.sleep(0.01)
+    assert reader.beat_at is None
+
+
 @pytest.mark.parametrize("kind", [213, 215, 216])
 async def test_a_tag_on_a_serial_reader_is_the_same(chip: Pn532, watch: Watch, kind: int) -> None:
     """A PN532 on a serial port gives the same sighting."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.sighting import Scan, Sighting
-from gateway.sources import wedge_device
+from gateway.sources import wedge, wedge_device
 from gateway.sources.framing import LINE_LIMIT
 from gateway.sources.wedge import WedgeSource
 from gateway.sources.wedge_device import EV_LED, EVIOCSMASK
@@ -58,6 +58,20 @@ async def test_a_scan_is_a_sighting_of_its_reader(scanner: WedgeSimulator, watch
         await watch.until_up()
         scanner.scan(LINK, layout=layout)
         assert await take(reader, 1) == [Sighting("counter", Scan(LINK, "]Q1"))]
+
+
+async def test_the_thread_shows_that_it_lives(
+    scanner: WedgeSimulator, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while nobody scans; when the scanner is closed there is no thread to show anything."""
+    monkeypatch.setattr(wedge, "BEAT_MS", 10)
+    async with source(scanner.path, watch) as reader:
+        await watch.until_up()
+        first = reader.beat_at
+        async with asyncio.timeout(10):
+            while reader.beat_at == first:  # noqa: ASYNC110 -- another thread moves it
+                await asyncio.sleep(0.01)
+    assert reader.beat_at is None
 
 
 @pytest.mark.parametrize("ending", ["\r", "\t", "\n", "\x1d"])
