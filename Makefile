@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test bench campaign powercuts privacy fuzz vm-test lint format lock wheel clean
+.PHONY: demo test bench campaign powercuts privacy fuzz soak vm-test lint format lock wheel clean
 
 demo: $(STAMP)  ## a simulated boutique, a real broker, 20 seconds
 	$(BIN)/touchpoint demo
@@ -36,6 +36,13 @@ privacy: $(STAMP)  ## what is promised about customers, at length: 1,000 random 
 fuzz: $(STAMP)  ## whatever strangers can send, guided by coverage: make fuzz [FUZZ="--seconds 600 downlink jws"] (x86-64)
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris==3.0.0
 	$(BIN)/python -m tests.fuzz $(FUZZ)
+
+HOURS ?= 2
+soak: $(STAMP)  ## the gateway for hours in a simulated boutique, then a week replayed: does anything grow? make soak HOURS=2
+	tests/needs mosquitto dbus-daemon
+	mkdir -p build
+	$(BIN)/python -m tests.soak --hours $(HOURS) --svg build/soak.svg --csv build/soak.csv
+	$(BIN)/python -m tests.soak --replay 7 --svg build/week.svg
 
 vm-test: $(STAMP)  ## the installed wheel under its units in a simulated Pi, with faults; needs root; ten minutes: make vm-test [VM=--json]
 	tests/needs mosquitto mmdebstrap qemu-system-x86 qemu-utils e2fsprogs

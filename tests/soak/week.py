@@ -1,0 +1,62 @@
+"""A week of the boutique, replayed: the same path and the same outbox, as fast as they go.
+
+python -m tests.soak.week FILE DAYS      # write the recording
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace as changed
+from pathlib import Path
+
+from gateway.config import load
+from gateway.replay import Replay
+from gateway.sources.recording import ClockStep
+from gateway.sources.recording import format as recorded
+from tests.benchmarks.process import descriptors, resident
+from tests.boutique.day import Day, Line
+from tests.boutique.store import START_MS, install
+from tests.soak.samples import Sample, of_files
+
+OPEN_SECONDS, PEOPLE = 36_000.0, 120
+DAY_SECONDS = 86_400.0
+EVERY_SECONDS = 1_800.0
+
+
+def replay(directory: Path, days: int) -> tuple[list[Sample], list[str]]:
+    """Replay so many days in this process; return what was noted each half hour of them."""
+    first, samples, due = Day(0, OPEN_SECONDS, PEOPLE), list[Sample](), [0.0]
+    install(directory, first.own, [agreed for who in first.visitors if (agreed := who.agreed) is not None])
+    file, state = directory / "week.jsonl", directory / "replayed"
+    subprocess.run([sys.executable, "-m", "tests.soak.week", str(file), str(days)], check=True)
+    state.mkdir()
+
+    def look(at: float) -> None:
+        if at >= due[0]:
+            due[0] = at + EVERY_SECONDS
+            hours = at / 3600
+            samples.extend((Sample(hours, "memory", "replay", resident(os.getpid())), *of_files(hours, state)))
+            samples.append(Sample(hours, "descriptors", "replay", descriptors(os.getpid())))
+
+    counts = Replay(load(directory / "gateway.toml"), file, state, START_MS, look).run()
+    print(f"{counts['sightings']:,} sightings, {counts['appended']:,} events", flush=True)  # noqa: T201  # the report
+    return samples, []
+
+
+def week(days: int) -> Iterator[Line]:
+    """Yield the days one after the other; between them nothing is on the air. Clocks are not set."""
+    for number in range(days):
+        for line in Day(number, OPEN_SECONDS, PEOPLE).lines():
+            if not isinstance(line, ClockStep):
+                yield changed(line, at=line.at + number * DAY_SECONDS)
+
+
+def main(file: Path, days: int) -> None:
+    """Write the recording."""
+    with file.open("w", encoding="utf-8") as lines:
+        lines.writelines(f"{recorded(line)}\n" for line in week(days))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
