@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from functools import partial
 
 from gateway.clock import Clock
@@ -19,11 +20,11 @@ from gateway.core.event import Draft, Retention, retention
 from gateway.core.jws import Signer
 from gateway.core.order import RestartAskedError
 from gateway.core.path import Fate, Outcome, Path
-from gateway.core.sighting import ClockQuality, Sighting
+from gateway.core.sighting import ClockQuality, Moment, Sighting
 from gateway.core.watchdog import ReaderSigns
 from gateway.log import log
 from gateway.sources.source import Source, SourceStatus
-from gateway.store import sun_counters
+from gateway.store import sun_counters, usage
 from gateway.store.ballast import Ballast
 from gateway.store.condition import tell as tell_condition
 from gateway.store.database import CorruptError, StoreError, forget_deleted, is_corrupt
@@ -78,6 +79,8 @@ class Capture:
     readers: dict[str, SourceStatus] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     """Since this process started: sightings, absorbed, acted_on, `dropped:{reason}`; beside them `sun:{verdict}`."""
+    time_zone: tzinfo | None = None
+    """The store's, in which its days begin; None is the device's."""
     bad_signatures: int = 0
     """Since this process started: what the centre did not sign, or nobody who may."""
     at_work: asyncio.Event = field(default_factory=asyncio.Event)
@@ -206,17 +209,20 @@ class Capture:
         return outcome
 
     async def append(self, drafts: Iterable[Draft], spent: Spent | None = None) -> None:
-        """Append events to the outbox, with the counters so far, and ring. Raises sqlite3.Error.
+        """Append events to the outbox, with the counters so far and the use they count as, and ring.
+
+        Raises sqlite3.Error.
 
         `spent` is the counter of the tag that made them: the same commit makes it durable.
         """
         drafts = tuple(drafts)
         self._to_correct |= any(draft.at.quality is ClockQuality.UNSYNCED for draft in drafts)
-        counts = self._take_unsaved()
+        counts, touched = self._take_unsaved(), usage.touches(drafts, self.time_zone)
 
         def job(outbox: Outbox) -> None:
             outbox.append(drafts)
             outbox.tally(counts)
+            usage.count(outbox.connection, touched)
             if spent is not None:
                 sun_counters.spend(outbox.connection, spent)
 
@@ -406,11 +412,15 @@ class Capture:
         while self._to_correct and (now := self.clock.now()).quality is ClockQuality.SYNCED:
             self._to_correct = False  # an event that is appended meanwhile may say otherwise
             try:
-                found = await self.writer.commit(partial(correct_times, now=now))
+                found = await self.writer.commit(partial(self._put_right, now=now))
             except BaseException:
                 self._to_correct = True
                 raise
             self._to_correct |= found > 0
+
+    def _put_right(self, outbox: Outbox, now: Moment) -> int:
+        usage.date(outbox.connection, usage.day_of(now.wall_ms, self.time_zone))
+        return correct_times(outbox, now)
 
     async def _save_counters(self) -> None:
         while True:

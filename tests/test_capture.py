@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,6 +18,8 @@ from gateway.core.consent import Consent
 from gateway.core.event import Draft, EventType
 from gateway.core.sighting import Advertisement, Identifier, Scan, Sighting
 from gateway.sources.source import SourceStatus
+from gateway.store import usage
+from gateway.store.backlog import Backlog
 from gateway.store.database import CorruptError, StoreError
 from gateway.store.outbox import Outbox
 from gateway.store.recovery import mark, suspect
@@ -26,6 +29,7 @@ from tests.shop import Shop, Voice, until
 from tests.simulators import frames
 from tests.store.conftest import opened
 
+AUCKLAND = ZoneInfo("Pacific/Auckland")
 DORA = Identifier("ibeacon", salon.CLARA.value.replace("/7/9", "/7/10"))
 DORAS = Sighting("salon", Advertisement("", -60, {0x004C: frames.ibeacon(salon.CLARA_UUID, 7, 10, -59)}))
 
@@ -414,3 +418,40 @@ async def test_a_reader_is_lent_to_one_command_at_a_time_and_taken_back(shop: Sh
             await first
         voices["scanner"].say(scan("good"))
         await until(partial(waiting, shop, 1))
+
+
+# --- use of touchpoints ----------------------------------------------------------------------------------------
+
+
+def used(shop: Shop) -> dict[tuple[str, str], int]:
+    """Return how often each touchpoint was touched today, in Auckland."""
+    today = usage.day_of(shop.clock.now().wall_ms, AUCKLAND)
+    with closing(Backlog(shop.directory)) as backlog:
+        connection = backlog.connection()
+        assert connection is not None
+        found = usage.load(connection)
+    assert {use.day for use in found} <= {today}
+    return {(use.touchpoint, use.touch): number for use, number in found.items()}
+
+
+async def test_the_use_of_a_touchpoint_is_counted_with_its_event(shop: Shop) -> None:
+    """By the store's day; a customer's card counts where it is presented; repetitions and unknown codes do not."""
+    async with shop.running() as voices:
+        shop.capture.time_zone = AUCKLAND
+        voices["nfc"].say(tap(), tap())
+        voices["scanner"].say(scan("good"), present(ANNA), scan("unknown"))
+        await until(partial(seen, shop, 5))
+        await until(partial(waiting, shop, 3))
+    assert used(shop) == {("vitrine-3", "tap"): 1, ("exit", "response"): 1, ("counter", "scan"): 1}
+
+
+async def test_what_is_not_accepted_is_no_use(shop: Shop) -> None:
+    """Event and number are one commit: both or neither."""
+    async with shop.running(open_outbox=impatient) as voices:
+        shop.capture.time_zone = AUCKLAND
+        with nothing_written(shop):
+            voices["nfc"].say(tap())
+            await until(lambda: shop.capture.counts["dropped:store"] == 1)
+        voices["nfc"].say(tap())
+        await until(partial(waiting, shop, 1))
+    assert used(shop) == {("vitrine-3", "tap"): 1}

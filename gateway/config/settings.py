@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -105,6 +106,8 @@ class GatewaySettings(_Table):
     """Directory of the sockets; default: the same as state."""
     private: File | None = Field(default=None, examples=["/var/lib/touchpoint-capture"])
     """Directory of what the capture half keeps from the uplink half: its own key; default: the same as state."""
+    time_zone: str | None = Field(default=None, examples=["Europe/Zurich"])
+    """The store's time zone, in which the days begin that touchpoints report about; default: the device's."""
     limit_mb: Annotated[int, Field(ge=16)] = 512
     """How far the outbox may grow, in megabytes."""
     group: Label | None = Field(default=None, examples=["touchpoint"])
@@ -117,6 +120,20 @@ class GatewaySettings(_Table):
         if sockets and (fault := socket_fault(sockets)):
             raise wrong(fault, 'set a short one: runtime = "/run/touchpoint"')
         return runtime
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, time_zone: str | None) -> str | None:
+        try:
+            ZoneInfo("UTC" if time_zone is None else time_zone)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise wrong("is no time zone known here", 'for example "Europe/Zurich"; Debian: package tzdata') from None
+        return time_zone
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The store's time zone; None is the device's."""
+        return None if self.time_zone is None else ZoneInfo(self.time_zone)
 
     @property
     def sockets(self) -> Path:

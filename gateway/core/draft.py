@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, cast
 
+from gateway.core.authenticity import REFUSED
 from gateway.core.event import (
     Appeared,
     Authenticity,
@@ -93,7 +94,8 @@ def interaction(  # noqa: PLR0913  # the parts of an event
     test: bool,
     authenticity: Authenticity | None = None,
 ) -> Draft:
-    """Draft a `tap` or `scan`, or with an answer a `response`."""
+    """Draft a `tap` or `scan`, or with an answer a `response`. What is a test, forged or replayed counts as no use."""
+    touched = None if test or authenticity in REFUSED else touchpoint.id
     fields: dict[str, Any] = {
         "touchpoint": touchpoint,
         "at": reader.at,
@@ -105,8 +107,8 @@ def interaction(  # noqa: PLR0913  # the parts of an event
         "clock": now.quality,
     }
     if answer is not None:
-        return _draft(EventType.RESPONSE, Response(**fields, value=answer), named, now)
-    return _draft(INTERACTION[reader.channel], Interaction(**fields), named, now)
+        return _draft(EventType.RESPONSE, Response(**fields, value=answer), named, now, touched)
+    return _draft(INTERACTION[reader.channel], Interaction(**fields), named, now, touched)
 
 
 def presence(reader: Reader, dwell: float | None, named: Named, now: Moment, *, test: bool) -> Draft:
@@ -195,7 +197,7 @@ def ranges(sequences: Iterable[int]) -> tuple[Range, ...]:
     return tuple(Range.between(first, through) for first, through in found)
 
 
-def _draft(kind: EventType, data: Wire, named: Named | None, now: Moment) -> Draft:
+def _draft(kind: EventType, data: Wire, named: Named | None, now: Moment, touched: str | None = None) -> Draft:
     if named is None:
-        return Draft(kind, now, data.model_dump_json(), None, None)
-    return Draft(kind, now, data.model_dump_json(), named.handle, named.purpose)
+        return Draft(kind, now, data.model_dump_json(), None, None, touched)
+    return Draft(kind, now, data.model_dump_json(), named.handle, named.purpose, touched)

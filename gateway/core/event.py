@@ -351,6 +351,7 @@ class Draft:
     data: str = field(repr=False)  # JSON text of the data model
     handle: str | None = field(repr=False)  # under which a withdrawal finds the row
     purpose: str | None  # for which consent is decided again before sending
+    touched: str | None = None  # the touchpoint whose use it counts as; None while staff try things out
 
 
 def encode(kind: EventType, time_ms: int, data: str, *, source: str, session: str, sequence: int) -> str:

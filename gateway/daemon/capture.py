@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from datetime import tzinfo
 from functools import partial
 from importlib.metadata import version
 from typing import Any, TypeVar
@@ -57,7 +58,7 @@ from gateway.sources.scanner import ScannerSource
 from gateway.sources.simulated import SimulatedSource
 from gateway.sources.source import Source
 from gateway.sources.wedge import WedgeSource
-from gateway.store import audit, sun_counters
+from gateway.store import audit, sun_counters, usage
 from gateway.store.ballast import Ballast
 from gateway.store.central import Central
 from gateway.store.database import CorruptError, HeldError, StoreError, only_one, prove_writable
@@ -155,6 +156,7 @@ async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
         half.follow_centre = centre.follow
         await resume(half)
         half.look_at_keys = key_files(half, settings)
+        half.time_zone = settings.gateway.zone
         yield half
 
 
@@ -240,18 +242,20 @@ async def audited(half: Capture, keep_ms: int) -> AsyncIterator[None]:
 
 
 async def _prune(half: Capture, keep_ms: int) -> None:
-    """Let old entries of the audit log go, and what erased customers have left, once an hour; by a clock to believe."""
+    """Let go what is old, and what erased customers have left, once an hour; by a clock to believe."""
     while True:
         now = half.clock.now()
         if now.quality is not ClockQuality.UNSYNCED:
             with suppress(sqlite3.Error, StoreError):  # the next hour will do
-                await half.writer.commit(partial(_prune_once, now_ms=now.wall_ms, keep_ms=keep_ms), patience=1.0)
+                prune = partial(_prune_once, now_ms=now.wall_ms, keep_ms=keep_ms, zone=half.time_zone)
+                await half.writer.commit(prune, patience=1.0)
                 await forget_ended(half)
         await asyncio.sleep(PRUNE_SECONDS)
 
 
-def _prune_once(outbox: Outbox, now_ms: int, keep_ms: int) -> int:
-    return audit.prune(outbox.connection, now_ms, keep_ms)
+def _prune_once(outbox: Outbox, now_ms: int, keep_ms: int, zone: tzinfo | None) -> None:
+    audit.prune(outbox.connection, now_ms, keep_ms)
+    usage.prune(outbox.connection, usage.day_of(now_ms - usage.KEPT_DAYS * DAY_MS, zone))
 
 
 def source(settings: ReaderSettings, half: Capture) -> Source:

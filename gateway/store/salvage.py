@@ -1,7 +1,7 @@
 """What is taken over from a damaged `capture.db`: consents, touchpoints, audit log, each only if all of it is whole.
 
 And the marks: without the counter of commands, old ones could be carried out again. And the counters of SUN tags:
-without them, copies of old messages would be believed.
+without them, copies of old messages would be believed. And how often touchpoints were used.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.store import audit, ledger, sun_counters, touchpoints
+from gateway.store import audit, ledger, sun_counters, touchpoints, usage
 from gateway.store.database import StoreError, transaction
 
 
@@ -27,6 +27,7 @@ PARTS = (
     Part(("touchpoint",), touchpoints.load),
     Part(("mark",), lambda source: source.execute("SELECT name, value FROM mark").fetchall()),
     Part(("sun_counter",), sun_counters.load),
+    Part(("usage",), usage.load),
     Part(("audit",), lambda source: list(audit.entries(source))),
 )
 

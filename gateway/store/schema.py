@@ -79,6 +79,19 @@ def _capture_4(database: "Database") -> None:
     database.table("sun_counter").create({"tag": str, "counter": int}, pk="tag", not_null={"counter"}, strict=True)
 
 
+def _capture_5(database: "Database") -> None:
+    """Count the use of each touchpoint by day."""
+    database.conn.execute(
+        """CREATE TABLE usage (
+             touchpoint TEXT NOT NULL,
+             day        TEXT NOT NULL,              -- in the store, as 2026-11-21; '' until the clock is set
+             touch      TEXT NOT NULL,              -- tap, scan or response
+             count      INTEGER NOT NULL,
+             PRIMARY KEY (touchpoint, day, touch)
+           ) STRICT, WITHOUT ROWID"""
+    )
+
+
 def _count_changes_of_consents(database: "Database", *tables: str) -> None:
     """Let a number rise with every change, so that readers know when to forget what they remember."""
     database.conn.execute("CREATE TABLE generation (number INTEGER NOT NULL) STRICT")
@@ -188,7 +201,7 @@ def _migrate(connection: sqlite3.Connection, name: str, steps: Sequence[object])
     migrations.apply(Database(connection))
 
 
-CAPTURE_STEPS = (_capture_1, _capture_2, _capture_3, _capture_4)
+CAPTURE_STEPS = (_capture_1, _capture_2, _capture_3, _capture_4, _capture_5)
 UPLINK_STEPS = (_uplink_1, _uplink_2, _uplink_3)
 
 CAPTURE = Schema("capture.db", len(CAPTURE_STEPS), lambda connection: _migrate(connection, "capture", CAPTURE_STEPS))

@@ -75,6 +75,15 @@ def test_socket_path_too_long(load: Load) -> None:
     assert "108 bytes" in wrong
 
 
+def test_days_begin_in_the_stores_time_zone(load: Load) -> None:
+    """By name; without one, in the device's."""
+    gateway = 'tenant = "acme"\nsite = "zrh-1"\nid = "gw-1"\ntime_zone = "{}"'
+    assert str(load("", gateway=gateway.format("Europe/Zurich")).gateway.zone) == "Europe/Zurich"
+    assert load("").gateway.zone is None
+    for unknown in ("Europe/Zürich", "CEST", "", "/etc/passwd", "Europe"):
+        assert problem_of(load, "", gateway=gateway.format(unknown))[0] == "gateway.time_zone"
+
+
 @pytest.mark.parametrize(
     ("mqtt", "key"),
     [

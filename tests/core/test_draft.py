@@ -7,7 +7,7 @@ import pytest
 
 from gateway.core import draft
 from gateway.core.draft import INTERACTION, Reader
-from gateway.core.event import DATA, Channel, Draft, EventType
+from gateway.core.event import DATA, Authenticity, Channel, Draft, EventType
 from gateway.core.health import HealthReport
 from gateway.core.registry import Touchpoint, build
 from gateway.core.sighting import ClockQuality, Telemetry
@@ -197,3 +197,19 @@ def test_what_became_of_a_command() -> None:
     }
     with pytest.raises(ValueError, match="command_id"):
         draft.command_result("", "report", "done", None, NOW)
+
+
+@pytest.mark.parametrize(
+    ("test", "authenticity", "counts"),
+    [(False, None, True), (False, "genuine-unreconciled", True), (False, "forged", False), (True, None, False)],
+)
+def test_what_counts_as_the_use_of_a_touchpoint(
+    test: bool,  # noqa: FBT001  # a parameter of the test
+    authenticity: Authenticity | None,
+    counts: bool,  # noqa: FBT001  # as above
+) -> None:
+    """A tap, a scan, an answer; not what staff try out, nor what a forgery pretends."""
+    for answer in (None, "good"):
+        place = draft.reference(VITRINE)
+        made = draft.interaction(READERS["nfc"], place, answer, None, NOW, test=test, authenticity=authenticity)
+        assert made.touched == ("vitrine-3" if counts else None)
