@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.bytesearch import CHUNK
-from gateway.config import Settings
+from gateway.config import ConfigError, Settings
 from gateway.config.secret import secret_path
 from gateway.control import bell_path, control_path
 from gateway.keys import (
     KeyFileError,
+    beacon_keys,
     destroy,
     device_key_path,
     read_link_keys,
@@ -118,6 +119,8 @@ def _keys(settings: Settings, *, credentials: bool) -> Iterator[tuple[str, bytes
             with suppress(KeyFileError):
                 yield "the device key", read_root(path)
     yield from _tag_keys(settings)
+    with suppress(ConfigError):
+        yield from (("a key of a beacon", each.key) for each in beacon_keys(settings))
     if settings.links.path is not None:
         with suppress(KeyFileError):
             yield from (

@@ -50,6 +50,8 @@ domain = "id.acme.example"
 signing_keys = "./keys/links.json"
 [sun]
 keys = "./keys/sun.json"
+[ble]
+beacons = "./keys/beacons.json"
 [clock]
 source = "trusted"
 [[bearer]]
@@ -71,6 +73,14 @@ def home(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (directory / "mqtt" / name).write_text(text, encoding="utf-8")
     ring = derive(bytes(range(32)), "acme", "zrh-1", [("now", Clock().now().wall_ms - 1000, None)])
     keys.write_secret(directory / "keys" / "ring.json", ring.to_json())
+    beacon = {
+        "name": "watch",
+        "key": bytes(range(96, 112)).hex(),
+        "exponent": 10,
+        "counter": 1,
+        "at": "2026-01-01T00:00:00Z",
+    }
+    keys.write_secret(directory / "keys" / "beacons.json", json.dumps({"version": 1, "beacons": [beacon]}))
     keys.write_secret(directory / "keys" / "links.json", LinkKeys.new(bytes(range(32, 64))).to_json())
     tags = TagKeys({bytes(range(7)): bytes(range(64, 80))}, bytes(range(80, 96)))
     keys.write_secret(directory / "keys" / "sun.json", tagkeys.to_json(tags, "acme", "zrh-1"))
@@ -117,7 +127,9 @@ def test_nothing_is_left(home: Path) -> None:
     assert files(home) == KEPT
     answer = json.loads(result.stdout)
     assert (answer["left"], answer["search"]["found"], answer["search"]["unread"]) == ([], [], [])
-    assert answer["search"]["for"] == 8, "consent key, epoch, device key, links' key, two of tags, two handles"
+    assert answer["search"]["for"] == 9, (
+        "consent key, epoch, device key, links' key, two of tags, a beacon's, two handles"
+    )
     assert answer["search"]["files"] == 0, "where anything lay there is no file any more"
     assert answer["removed"][0] == str(home / "keys" / "ring.json"), "keys first"
 

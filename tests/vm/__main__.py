@@ -1,9 +1,10 @@
-"""The gateway in a simulated Pi: the installed wheel under its units, real systemd and BlueZ, simulated devices.
+"""The gateway in a simulated Pi: installed as on a real one, real systemd and BlueZ, simulated devices.
 
-    make vm-test            # or: python -m tests.vm --json
+    make vm-test            # or: python -m tests.vm [devices] [service] [--json] [--keep]
 
-Each step is done in the guest and seen from the host, at a subscriber of the broker there. The exit status is 1 if any
-step did not come to what is expected; the guest's console and journal are then kept, and named.
+`devices` takes readers and processes away, six minutes; `service` the power, the network, the disk and the clock, and
+upgrades, half an hour. Each step is done in the guest and seen from the host, at a subscriber of the broker there. The
+exit status is 1 if any step did not come to what is expected; the guest's console and journal are then kept, and named.
 """
 
 import argparse
@@ -13,368 +14,25 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gateway.bytesearch import Needles, search_files
-from tests.simulators import frames
-from tests.simulators.broker import Mosquitto
-from tests.simulators.consumer import Consumer
-from tests.vm.guest import Guest
+from tests.vm import devices, service
+from tests.vm.shop import Shop, Step, opened
 
-CONFIGURATION = """[gateway]
-tenant = "acme"
-site = "zrh-1"
-id = "gw-1"
-state = "/var/lib/touchpoint"
-runtime = "/run/touchpoint"
-group = "touchpoint"
-[mqtt]
-host = "10.0.2.2"
-port = {port}
-keepalive = 10
-[pseudonym]
-keys = "/etc/touchpoint/keys.json"
-[clock]
-source = "trusted"
-[visit]
-debounce = 0
-[[reader]]
-name = "salon"
-kind = "ble"
-zone = "salon"
-silence = 8
-lost_after = 9
-[[reader]]
-name = "counter-nfc"
-kind = "nfc"
-device = "tty:/run/hands/pn532:pn532"
-touchpoint = "counter"
-[[reader]]
-name = "counter-scanner"
-kind = "scanner"
-device = "/dev/input/by-id/usb-simulated-event-kbd"
-touchpoint = "counter"
-layout = "us"
-[[bearer]]
-kind = "link"
-prefix = "https://id.acme.example/m/"
-"""
-UDEV = """SUBSYSTEM=="input", KERNEL=="event*", ATTRS{name}=="Simulated scanner", GROUP="input", MODE="0660", \\
-  SYMLINK+="input/by-id/usb-simulated-event-kbd\""""
-NAMESPACE = bytes.fromhex("a1b2c3d4e5f60718293a")
-STRANGER = "5A:11:0C:7B:3E:99"
-REGISTRY = """id,kind,name,zone,phase,gtin,reference,serial,campaign,valid_from,valid_until,identifiers
-counter,counter,Counter,salon,during,,,,,,,
-vitrine,display,Display case,salon,before,,,,,,,link:https://id.acme.example/t/vitrine
-watch,product,Watch,salon,before,,,,,,,link:https://id.acme.example/t/watch
-""" + "".join(
-    f"beacon-{number},beacon,Beacon {number},salon,,,,,,,,eddystone-uid:{NAMESPACE.hex()}/{number:012x}\n"
-    for number in range(1, 20)
-)
-VITRINE, WATCH = (f"https://id.acme.example/t/{name}" for name in ("vitrine", "watch"))
-TOKEN = "https://id.acme.example/m/Qw7nT2xB9kLs4VdY1hJc6P"
-"""Of nobody else: the README, which the wheel brings along, has one too."""
-READERS = 3
-GRANT = "/run/grant"
-UID = "04a1b2c3d4e5f6"
-PLANTED = b"planted-to-be-found-0123456789"
-INSTALL = """set -e
-/opt/touchpoint/bin/pip install --quiet --no-index --no-deps /mnt/share/touchpoint_gateway-*.whl
-cp /mnt/share/systemd/*.service /mnt/share/systemd/*.mount /etc/systemd/system/
-cp /mnt/share/systemd/touchpoint.sysusers.conf /usr/lib/sysusers.d/touchpoint.conf
-cp /mnt/share/systemd/touchpoint.tmpfiles.conf /usr/lib/tmpfiles.d/touchpoint.conf
-systemd-sysusers
-systemd-tmpfiles --create touchpoint.conf
-cat > /etc/udev/rules.d/70-simulated.rules <<'END'
-{udev}
-END
-udevadm control --reload
-cat > /etc/touchpoint/gateway.toml <<'END'
-{configuration}
-END
-cat > /root/registry.csv <<'END'
-{registry}
-END
-export PATH=/opt/touchpoint/bin:$PATH
-touchpoint keys new /root/root.key > /dev/null
-touchpoint keys derive --root /root/root.key --out /etc/touchpoint/keys.json --tenant acme --site zrh-1 > /dev/null
-chown touchpoint-capture /etc/touchpoint/keys.json
-systemctl daemon-reload
-systemctl enable --quiet var-lib-bluetooth.mount touchpoint-capture touchpoint-uplink
-systemctl start var-lib-bluetooth.mount bluetooth
-systemctl start touchpoint-capture touchpoint-uplink
-touchpoint registry import /root/registry.csv
-"""
-WAIT = "for i in $(seq 500); do grep -q {word} {file} && exit; sleep 0.2; done; cat {file}; exit 1"
-HEALED_SECONDS = 120.0
-"""So long may a fault take to heal in an emulated machine, in which the gateway needs ten times as long to start."""
+PLAYS: dict[str, Callable[[Shop], Awaitable[None]]] = {"devices": devices.play, "service": service.play}
+RTC = {"service": service.RTC}
 
 
-@dataclass
-class Step:
-    """What was done, and what came of it."""
-
-    what: str
-    expected: str
-    seen: str = ""
-    seconds: float = 0.0
-    good: bool = False
-
-
-@dataclass
-class Shop:
-    """The guest, and what it says to the broker."""
-
-    guest: Guest
-    broker: Mosquitto
-    consumer: Consumer
-    steps: list[Step] = field(default_factory=list)
-    addresses: list[str] = field(default_factory=list)
-
-    async def run(self, command: str, seconds: float = 60) -> str:
-        """Type a command that must succeed."""
-        return await self.guest.run(command, seconds)
-
-    async def step(self, what: str, expected: str, work: Callable[[], Awaitable[str]]) -> bool:
-        """Do a step, and say how it went; True if as expected."""
-        step, begun = Step(what, expected), time.monotonic()
-        try:
-            step.seen = await work()
-            step.good = True
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the others go on and the report says it
-            step.seen = f"{type(error).__name__}: {error}"
-        step.seconds = time.monotonic() - begun
-        self.steps.append(step)
-        print(  # noqa: T201 -- the report
-            f"{'ok ' if step.good else 'BAD'} {step.seconds:6.1f} s  {step.what}: {step.seen}",
-            file=sys.stderr,
-            flush=True,
-        )
-        return step.good
-
-    async def event(self, kind: str, again: Callable[[], Awaitable[object]], where: str | None = None) -> str:
-        """Do something until an event of a kind comes that was not there before; tell how long it took."""
-        before, begun = self._matching(kind, where), time.monotonic()
-        while time.monotonic() - begun < HEALED_SECONDS:
-            await again()
-            for _ in range(40):
-                if self._matching(kind, where) > before:
-                    return f"{kind} after {time.monotonic() - begun:.1f} s"
-                await asyncio.sleep(0.05)
-        raise TimeoutError(f"no {kind} within {HEALED_SECONDS:g} s; {await self.status()}")
-
-    def _matching(self, kind: str, where: str | None) -> int:
-        return sum(where is None or where in json.dumps(event["data"]) for event in self.consumer.of(kind))
-
-    async def status(self) -> str:
-        """Return what is wrong by the gateway's own account."""
-        answer = await self.guest.do("run", command="/opt/touchpoint/bin/touchpoint status --json")
-        try:
-            return str({name: each for name, each in json.loads(answer["said"])["readers"].items() if not each["up"]})
-        except (ValueError, LookupError):
-            return str(answer["said"])[-500:]
-
-    async def scan(self, text: str = VITRINE) -> str:
-        """Scan a code until it comes out as an event."""
-        return await self.event("scan", lambda: self.guest.do("type", text=text), "vitrine")
-
-    async def tap(self) -> str:
-        """Lay a tag down and take it away until that comes out as an event."""
-
-        async def once() -> None:
-            await self.guest.do("place", uid=UID, message=frames.message(frames.uri(WATCH)).hex())
-            await asyncio.sleep(1.5)
-            await self.guest.do("remove")
-
-        return await self.event("tap", once, "watch")
-
-    async def hear(self) -> str:
-        """Let another beacon of the store be heard, with its telemetry, until its health is reported."""
-        number = sum(each != STRANGER for each in self.addresses) + 1
-        address = f"C4:5A:17:0B:9D:{number:02X}"
-        self.addresses.append(address)
-        said = (
-            frames.eddystone_uid(NAMESPACE, number.to_bytes(6, "big"), -18),
-            frames.eddystone_tlm(2900, 0x1580, 7, 70),
-        )
-        data = [(b"\x03\x03\xaa\xfe" + bytes([len(each) + 3]) + b"\x16\xaa\xfe" + each).hex() for each in said]
-
-        async def meanwhile() -> None:
-            """It is heard all the while."""
-
-        await self.guest.do("beacon", address=address, data=data, rssi=-55, seconds=0.1)
-        try:
-            return await self.event("beacon-health", meanwhile, f"beacon-{number}")
-        finally:
-            await self.guest.do("silence", address=address)
-
-    async def passes_by(self) -> None:
-        """Let a stranger's phone be heard from now on."""
-        self.addresses.append(STRANGER)
-        data = bytes([2, 1, 6]) + bytes.fromhex("1aff4c000215" + "ab" * 16 + "00010002c5")
-        await self.guest.do("beacon", address=STRANGER, data=[data.hex()], rssi=-60, seconds=0.2)
-
-    async def install(self) -> str:
-        """Do what systemd/README.md says."""
-        await self.guest.do("plug_radio")
-        await self.guest.do("plug_reader")
-        configuration = CONFIGURATION.format(port=self.broker.port)
-        await self.run(INSTALL.format(udev=UDEV, configuration=configuration, registry=REGISTRY), 400)
-        await self.guest.do("plug_scanner")
-        active = await self.run("systemctl is-active touchpoint-capture touchpoint-uplink bluetooth")
-        return " ".join(active.split())
-
-    async def readers_up(self) -> str:
-        """Wait until every reader was up once."""
-        up = "journalctl -u touchpoint-capture -o cat | grep -o 'reader [a-z-]*: up' | sort -u"
-        until = time.monotonic() + HEALED_SECONDS
-        while len((said := (await self.guest.do("run", command=up))["said"]).splitlines()) < READERS:
-            if time.monotonic() > until:
-                raise TimeoutError(f"{said}; {await self.status()}")
-            await asyncio.sleep(0.5)
-        return "all three"
-
-    async def grabbed(self) -> str:
-        """Have another program read the keyboard."""
-        stolen = await self.guest.do("stolen", text=VITRINE)
-        assert stolen == 0, f"{stolen} events reached another reader of the keyboard"
-        return "nothing"
-
-    async def consent(self) -> str:
-        """Have a customer consent by presenting a card, and scan after that."""
-        await self.run(f"/opt/touchpoint/bin/touchpoint consent grant --reader counter-scanner > {GRANT} 2>&1 &")
-        await self.run(WAIT.format(word="Present", file=GRANT), 120)
-        await self.guest.do("type", text=TOKEN)
-        await self.run(WAIT.format(word="recorded", file=GRANT), 120)
-        await self.guest.do("type", text=TOKEN)
-        return await self.event("scan", lambda: self.guest.do("type", text=VITRINE), '"pseudonym": "tp1.')
-
-    async def after(self, command: str, heals: Callable[[], Awaitable[str]]) -> str:
-        """Do harm, and see it heal."""
-        await self.run(command)
-        return await heals()
-
-    async def replugged(self, device: str, heals: Callable[[], Awaitable[str]]) -> str:
-        """Unplug a device, plug it in again, and see it heal."""
-        await self.guest.do(f"unplug_{device}")
-        await asyncio.sleep(2)
-        await self.guest.do(f"plug_{device}")
-        return await heals()
-
-    async def adapter_replugged(self) -> str:
-        """The same with the Bluetooth adapter; tell its numbers."""
-        numbers = "ls /sys/class/bluetooth | tr '\\n' ' '"
-        before = await self.run(numbers)
-        healed = await self.replugged("radio", self.hear)
-        return f"{healed}; {before.strip()} -> {(await self.run(numbers)).strip()}"
-
-    async def broker_away(self) -> str:
-        """Stop the broker, let somebody scan, start it again."""
-        self.broker.stop()
-        await self.guest.do("type", text=VITRINE)
-        await asyncio.sleep(3)
-        self.broker.start()
-        return await self.scan()
-
-    async def balance(self) -> str:
-        """Compare the numbers of both sides."""
-        said = (await self.run("/opt/touchpoint/bin/touchpoint outbox verify")).strip()
-        assert not self.consumer.holes, f"holes {self.consumer.holes}"
-        assert self.consumer.in_order, "out of order"
-        return f"{said} {self.consumer.received} events here, no hole"
-
-    async def restarts(self) -> str:
-        """Tell how often systemd has started the halves again."""
-        shown = await self.run("systemctl show -p NRestarts --value touchpoint-capture touchpoint-uplink")
-        return " + ".join(shown.split())
-
-    async def kept_in_memory(self) -> str:
-        """See where BlueZ writes down whom it has heard."""
-        kind = (await self.run("findmnt -no FSTYPE /var/lib/bluetooth")).strip()
-        assert kind == "tmpfs", kind
-        return kind
-
-
-@asynccontextmanager
-async def opened(directory: Path) -> AsyncIterator[Shop]:
-    """Start broker, subscriber and guest."""
-    with Mosquitto(directory) as broker, Consumer(broker.port) as consumer:
-        async with Guest(directory) as guest:
-            yield Shop(guest, broker, consumer)
-
-
-async def play(shop: Shop) -> None:
-    """Do everything, one after the other."""
-    if not await shop.step("wheel and units installed, started", "active", shop.install):
-        return
-    await shop.step("readers", "all three up", shop.readers_up)
-    await shop.passes_by()
-    await shop.step("a beacon is heard", "beacon-health", shop.hear)
-    await shop.step("a tag is laid on the PN532", "tap", shop.tap)
-    await shop.step("a code is typed by the scanner", "scan", shop.scan)
-    await shop.step("another program reads the keyboard", "nothing", shop.grabbed)
-    await shop.step("consent by presenting the card", "scan with a pseudonym", shop.consent)
-    await faults(shop)
-    await shop.step("everything still hears", "beacon-health", shop.hear)
-    await shop.step("and reads", "tap", shop.tap)
-    await shop.step("BlueZ's memory", "tmpfs", shop.kept_in_memory)
-    await shop.step("halves restarted by systemd", "1 + 1", shop.restarts)
-    await shop.step("balance", "all in order", shop.balance)
-
-
-async def faults(shop: Shop) -> None:
-    """Take away what can be taken away."""
-    kill, stop = "systemctl kill --signal=KILL", "systemctl kill --signal=STOP"
-    hang = f"{stop} bluetooth; sleep 5; {kill} bluetooth"
-    off_and_on = "bluetoothctl power off; sleep 1; bluetoothctl power on"
-    for what, command in (
-        ("bluetoothd killed", f"{kill} bluetooth"),
-        ("bluetoothd hung, then killed", hang),
-        ("adapter switched off and on", off_and_on),
-    ):
-        await shop.step(what, "beacon-health", partial(shop.after, command, shop.hear))
-    await shop.step("adapter unplugged and back", "beacon-health", shop.adapter_replugged)
-    await shop.step("scanner unplugged and back", "scan", partial(shop.replugged, "scanner", shop.scan))
-    await shop.step("tag reader unplugged and back", "tap", partial(shop.replugged, "reader", shop.tap))
-    for half in ("capture", "uplink"):
-        await shop.step(f"{half} half killed", "scan", partial(shop.after, f"{kill} touchpoint-{half}", shop.scan))
-    await shop.step("broker stopped and started", "scan", shop.broker_away)
-
-
-async def searched(shop: Shop) -> str:
-    """Search what the guest has written to its disk for whatever identifies a customer."""
-    await shop.guest.run(f"echo {PLANTED.decode()} > /root/planted; sync")
-    await shop.guest.switch_off()
-    directory = shop.guest.directory / "disk"
-    directory.mkdir()
-    shop.guest.written.rename(directory / "written")
-    secrets = [("token", TOKEN.rpartition("/")[2].encode())]
-    secrets += [
-        (f"address {number}", bytes.fromhex(each.replace(":", ""))) for number, each in enumerate(shop.addresses)
-    ]
-    found = [finding for secret in secrets for finding in search_files(directory, Needles([secret]))]
-    assert search_files(directory, Needles([("planted", PLANTED)])), (
-        "the search finds nothing, not even what was planted"
-    )
-    assert not found, ", ".join(f"{each.label} as {each.encoding}" for each in found)
-    return f"{len(secrets)} identifiers in {(directory / 'written').stat().st_size / 1e6:.0f} MB"
-
-
-async def main(directory: Path) -> tuple[list[Step], list[Any]]:
-    """Play it in a directory; return how each step went."""
+async def main(name: str, directory: Path) -> tuple[list[Step], list[Any]]:
+    """Play it in a directory; return how each step went, and every event that came."""
     begun = time.monotonic()
-    async with opened(directory) as shop:
+    async with opened(directory, RTC.get(name)) as shop:
         shop.steps.append(Step("boot", "hands", "ready", time.monotonic() - begun, good=True))
         try:
-            await play(shop)
-            journal = await shop.guest.do("run", command="journalctl --no-pager -o short-monotonic", seconds=120)
-            (directory / "journal.log").write_text(journal["said"], encoding="utf-8")
-            await shop.step("the disk, byte by byte", "nobody", lambda: searched(shop))
+            await PLAYS[name](shop)
         finally:
             events = shop.consumer.events
     return shop.steps, events
@@ -389,21 +47,30 @@ def _report(steps: list[Step], kept: Path | None) -> None:
         print(f"Console, journal and events: {kept}")  # noqa: T201 -- the report
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--keep", action="store_true", help="keep console, journal and events also when all is well")
-    asked = parser.parse_args()
+def _played(name: str, *, keep: bool, as_json: bool) -> bool:
+    """Play it and report; tell whether all was well."""
     place = Path(tempfile.mkdtemp(prefix="touchpoint-vm-"))
-    played, came = asyncio.run(main(place))
-    bad = not all(step.good for step in played)
-    if bad or asked.keep:
+    steps, came = asyncio.run(main(name, place))
+    good = all(step.good for step in steps)
+    if keep or not good:
         (place / "events.json").write_text(json.dumps(came, indent=2), encoding="utf-8")
         shutil.rmtree(place / "share", ignore_errors=True)
     else:
         shutil.rmtree(place)
-    if asked.json:
-        print(json.dumps([asdict(step) for step in played], indent=2))  # noqa: T201 -- the report
+    if as_json:
+        print(json.dumps([asdict(step) for step in steps], indent=2))  # noqa: T201 -- the report
     else:
-        _report(played, place if bad or asked.keep else None)
-    sys.exit(bad)
+        _report(steps, None if good and not keep else place)
+    return good
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.vm", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("plays", nargs="*", metavar="PLAY", help=f"only these, of {', '.join(PLAYS)}")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--keep", action="store_true", help="keep console, journal and events also when all is well")
+    asked = parser.parse_args()
+    if unknown := set(asked.plays) - set(PLAYS):
+        parser.error(f"no such play: {', '.join(sorted(unknown))}")
+    went = [_played(name, keep=asked.keep, as_json=asked.json) for name in asked.plays or PLAYS]
+    sys.exit(not all(went))

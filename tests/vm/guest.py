@@ -16,58 +16,70 @@ LONGEST = 1 << 24
 """Of an answer, in bytes: a journal."""
 CONSOLE = "console=ttyS0 quiet loglevel=3 mitigations=off random.trust_cpu=on net.ifnames=0 root=/dev/vda rw"
 
+UNHURRIED = ("-accel", "tcg,thread=multi,tb-size=512", "-smp", "2", "-nic", "user,model=virtio-net-pci")
+HURRIED = ("-accel", "tcg,thread=single,tb-size=512", "-icount", "shift=1,sleep=off", "-nic", "none")
+
 
 class GuestError(Exception):
     """The guest did not do what it was asked; the text is what it said."""
 
 
 class Guest:
-    """A machine whose disk is thrown away at the end. Its host is 10.0.2.2 to it."""
+    """A machine whose disk is thrown away at the end. Its host is 10.0.2.2 to it. `rtc` is what its clock says at boot.
 
-    def __init__(self, directory: Path) -> None:
+    Its disk is a file of the host: `cut` loses what the guest has not given to its disk yet, nothing more.
+    """
+
+    def __init__(self, directory: Path, rtc: str | None = None) -> None:
         self.directory = directory
+        self.rtc = rtc
         self.console = directory / "console.log"
         self.written = directory / "written.qcow2"
         """What it has written to its disk, block by block, deleted files included."""
+        self._share = directory / "share.img"
+        self._socket = directory / "hands.sock"
 
     async def __aenter__(self) -> Self:
         share = self.directory / "share"
         for name in SHARED:
             shutil.copytree(ROOT / name, share / name, ignore=shutil.ignore_patterns("__pycache__"))
         wheel(share)
-        await asyncio.to_thread(filesystem, share, self.directory / "share.img", SHARE_SIZE)
-        socket = self.directory / "hands.sock"
-        made = await asyncio.to_thread(image)
-        create = (
-            "qemu-img",
-            "create",
-            "-q",
-            "-f",
-            "qcow2",
-            "-F",
-            "raw",
-            "-b",
-            str(made / "disk.img"),
-            str(self.written),
-        )
+        await asyncio.to_thread(filesystem, share, self._share, SHARE_SIZE)
+        self._made = await asyncio.to_thread(image)
+        below = ("-F", "raw", "-b", str(self._made / "disk.img"))
+        create = ("qemu-img", "create", "-q", "-f", "qcow2", *below, str(self.written))
         await (await asyncio.create_subprocess_exec(*create)).wait()
-        with self.console.open("wb") as console:
+        await self.boot()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.cut()
+
+    async def boot(self, *, hurried: bool = False) -> None:
+        """Switch it on, and wait for its hands. `hurried`: no network, and time that nobody uses is passed over.
+
+        Raises GuestError.
+        """
+        self._socket.unlink(missing_ok=True)
+        with self.console.open("ab") as console:
             self._process = await asyncio.create_subprocess_exec(
-                *_qemu(made, self.written, self.directory / "share.img", socket),
+                *_qemu(self._made, self.written, self._share, self._socket),
+                *(["-rtc", f"base={self.rtc}"] if self.rtc else []),
+                *(HURRIED if hurried else UNHURRIED),
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
             )
         async with asyncio.timeout(BOOT_SECONDS):
-            while not socket.exists():  # noqa: ASYNC110 -- another process makes it
+            while not self._socket.exists():  # noqa: ASYNC110 -- another process makes it
                 await asyncio.sleep(0.05)
-            self._reader, self._writer = await asyncio.open_unix_connection(socket, limit=LONGEST)
+            self._reader, self._writer = await asyncio.open_unix_connection(self._socket, limit=LONGEST)
             while await self._reader.readline() != b'{"ok": "ready"}\n':
                 if self._process.returncode is not None:
                     raise GuestError(self.console.read_text(errors="replace"))
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def cut(self) -> None:
+        """Take its power away."""
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
@@ -98,12 +110,12 @@ class Guest:
 def _qemu(made: Path, disk: Path, share: Path, socket: Path) -> list[str]:
     """Return the command. Emulated, not virtualized: KVM is not everywhere, and where it is nested it may hang."""
     return [
-        "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "1024",
+        "qemu-system-x86_64", "-cpu", "max", "-m", "1024",
         "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot",
         "-kernel", str(made / "vmlinuz"), "-initrd", str(made / "initrd.img"), "-append", CONSOLE,
         "-drive", f"file={disk},if=virtio,format=qcow2",
         "-drive", f"file={share},if=virtio,format=raw,readonly=on",
-        "-nic", "user,model=virtio-net-pci", "-device", "virtio-rng-pci",
+        "-device", "virtio-rng-pci",
         "-device", "virtio-serial-pci", "-chardev", f"socket,id=hands,path={socket},server=on,wait=off",
         "-device", "virtserialport,chardev=hands,name=hands",
     ]  # fmt: skip

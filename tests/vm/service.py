@@ -1,0 +1,171 @@
+"""A service that nobody has to reboot: power, network, disk and clock are taken away, and it goes on by itself."""
+
+import asyncio
+import json
+import random
+import time
+from functools import partial
+
+from tests.simulators import frames
+from tests.vm.shop import HEALED_SECONDS, UID, VITRINE, WATCH, Shop
+
+RTC = "1970-01-01T00:00:10"
+"""A Pi has no clock of its own."""
+CUTS = 10
+DAY_EVENTS = 120
+HOUR_SECONDS = 3_600
+SYNC = """python3 - <<'END'
+import ctypes, time
+time.clock_settime(time.CLOCK_REALTIME, {now})
+timex = ctypes.create_string_buffer(512)
+ctypes.c_uint.from_buffer(timex, 0).value = 0x10 | 0x04 | 0x08  # ADJ_STATUS, ADJ_MAXERROR, ADJ_ESTERROR (adjtimex(2))
+ctypes.c_int.from_buffer(timex, 40).value = 0  # not STA_UNSYNC
+assert ctypes.CDLL(None).adjtimex(timex) >= 0
+END"""
+FILL = "dd if=/dev/zero of=/filler bs=1M; df /"
+TOUCHPOINT = "/opt/touchpoint/bin/touchpoint"
+EXPOSED = {"touchpoint-capture.service": 0.5, "touchpoint-uplink.service": 1.0}
+
+
+async def play(shop: Shop) -> None:
+    """Do everything, one after the other."""
+    if not await shop.step("installed, first boot in 1970", "active", partial(install, shop)):
+        return
+    await shop.step("readers", "all three up", shop.readers_up)
+    await shop.step("a scan before the time is known", "unsynced", partial(quality, shop))
+    await shop.step("the time comes", "synced", partial(set_right, shop))
+    await shop.step("a day's traffic", f"{DAY_EVENTS} events", partial(bustle, shop, DAY_EVENTS))
+    dice = random.Random(7)  # noqa: S311 -- for repeatable moments, not for secrets
+    for number in range(1, CUTS + 1):
+        await shop.step(f"power pulled, {number} of {CUTS}", "scan", partial(power_cut, shop, dice.uniform(0.2, 4)))
+    for half in ("bluetooth", "touchpoint-capture", "touchpoint-uplink"):
+        kill = f"systemctl kill --signal=KILL {half}"
+        await shop.step(f"{half} killed", "scan", partial(shop.after, kill, shop.scan))
+    await shop.step("no network for an hour", "every scan of it", partial(alone, shop))
+    await shop.step("disk filled, and emptied again", "scan", partial(disk_full, shop))
+    await shop.step("exposure", "0.5 and 1.0 at most", partial(exposure, shop))
+    await shop.step("balance", "all in order", shop.balance)
+    await shop.step("anything for a person to do", "nothing", partial(nothing_to_do, shop))
+    await shop.keep_journal()
+
+
+async def install(shop: Shop) -> str:
+    """Install it with the clock that it has, which asks the kernel whether it is right."""
+    said = await shop.install(clock="system")
+    return f"{said}, {(await shop.run('date -u +%FT%TZ')).strip()}"
+
+
+async def quality(shop: Shop) -> str:
+    """Scan, and tell how much the event trusts its time."""
+    await shop.scan()
+    return str(shop.consumer.of("scan")[-1]["data"]["clock"])
+
+
+async def set_right(shop: Shop) -> str:
+    """Set the clock as NTP does, until events say so."""
+    await ntp(shop)
+    begun = time.monotonic()
+    while (said := await quality(shop)) != "synced":
+        assert time.monotonic() - begun < HEALED_SECONDS, f"events still say {said}"
+    return said
+
+
+async def ntp(shop: Shop) -> None:
+    """Do what an NTP client does that has found its server."""
+    await shop.run(SYNC.format(now=time.time()))  # noqa: TID251 -- it stands for the server
+
+
+async def bustle(shop: Shop, events: int) -> str:
+    """Let people scan and touch until so many events came."""
+    wanted = shop.consumer.received + events
+    begun = time.monotonic()
+    while shop.consumer.received < wanted:
+        assert time.monotonic() - begun < 10 * HEALED_SECONDS, f"{wanted - shop.consumer.received} events are missing"
+        await touch(shop)
+    return f"{events} events in {time.monotonic() - begun:.0f} s"
+
+
+async def touch(shop: Shop) -> None:
+    """Scan a code twice and lay a tag down."""
+    await shop.guest.do("type", text=VITRINE)
+    await shop.guest.do("place", uid=UID, message=frames.message(frames.uri(WATCH)).hex())
+    await asyncio.sleep(1)
+    await shop.guest.do("type", text=VITRINE)
+    await shop.guest.do("remove")
+
+
+async def power_cut(shop: Shop, seconds: float) -> str:
+    """Pull the power while people touch things, switch it on again, and do nothing else."""
+    traffic = asyncio.ensure_future(_forever(shop))
+    await asyncio.sleep(seconds)
+    traffic.cancel()
+    await asyncio.wait([traffic])
+    await shop.guest.cut()
+    await shop.guest.boot()
+    await plugged(shop)
+    return await shop.scan()
+
+
+async def _forever(shop: Shop) -> None:
+    while True:
+        await touch(shop)
+
+
+async def plugged(shop: Shop) -> None:
+    """Let the devices be there again, and the time known: nothing that anybody does to the gateway."""
+    await shop.guest.do("plug_radio")
+    await shop.guest.do("plug_reader")
+    await shop.guest.do("plug_scanner")
+    await ntp(shop)
+
+
+async def alone(shop: Shop) -> str:
+    """Let an hour of the guest's pass without a network, with scans in it; then all of them come."""
+    await shop.run("sync")
+    await shop.guest.cut()
+    await shop.guest.boot(hurried=True)
+    await plugged(shop)
+    before = shop.consumer.received
+    for _ in range(6):
+        await shop.guest.do("type", text=VITRINE)
+        await shop.run(f"sleep {HOUR_SECONDS // 6}", seconds=2 * HOUR_SECONDS)
+    uptime = float((await shop.run("cat /proc/uptime")).split()[0])
+    said = json.loads(await shop.run(f"{TOUCHPOINT} outbox show --json"))
+    assert uptime > HOUR_SECONDS, f"up for {uptime:.0f} s only"
+    await shop.run("sync")
+    await shop.guest.cut()
+    await shop.guest.boot()
+    await plugged(shop)
+    await shop.scan()
+    came = shop.consumer.received - before
+    assert came > said["waiting"], f"{said['waiting']} waited, {came} came"
+    return f"{said['waiting']} waited after {uptime:.0f} s, all came"
+
+
+async def disk_full(shop: Shop) -> str:
+    """Fill the disk to the last block, scan for a while, and let somebody else empty it again."""
+    await shop.run(FILL, 240)
+    for _ in range(5):
+        await touch(shop)
+    status = await shop.guest.do("run", command=f"{TOUCHPOINT} status", seconds=60)
+    await shop.run("rm /filler; sync")
+    healed = await shop.scan()
+    return f"{healed}; meanwhile status said {'something' if status['status'] else 'all was well'}"
+
+
+async def exposure(shop: Shop) -> str:
+    """Ask systemd how exposed the units are."""
+    said = await shop.run("systemd-analyze security --no-pager", 120)
+    found = {line.split()[0]: float(line.split()[1]) for line in said.splitlines() if line.startswith("touchpoint-")}
+    assert all(found[unit] <= limit for unit, limit in EXPOSED.items()), str(found)
+    return ", ".join(f"{unit.removesuffix('.service')} {found[unit]}" for unit in EXPOSED)
+
+
+async def nothing_to_do(shop: Shop) -> str:
+    """See that systemd has given up on nothing, and that every component is well."""
+    failed = (await shop.run("systemctl list-units --failed --no-legend --plain 'touchpoint*'")).strip()
+    assert not failed, failed
+    health = shop.consumer.states[-1]["health"]
+    wrong = {name: each["reason"] for name, each in health.items() if not each["ok"]}
+    assert not wrong, str(wrong)
+    return "nothing"
