@@ -16,11 +16,11 @@ from gateway.cli import (
     keys,
     outbox,
     readers,
-    registry,
     replay,
     run,
     schema,
     status,
+    touchpoints,
     wipe,
 )
 
@@ -32,7 +32,7 @@ events at the brand's MQTT broker.
 To see it work: touchpoint demo
 
 To set up a gateway: write /etc/touchpoint/gateway.toml (start from config/gateway.toml), then
-touchpoint check, touchpoint registry import FILE, touchpoint run.""",
+touchpoint check, touchpoint touchpoints import FILE, touchpoint run.""",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -47,7 +47,7 @@ app.command(short_help="Run the capture half alone: no network.")(run.capture)
 app.command(short_help="Run the uplink half alone: no devices, no keys.")(run.uplink)
 app.command(short_help="Show readers, outbox, broker and counters.")(status.status)
 app.add_typer(readers.app, name="readers", short_help="Readers: how they fare, what they read.")
-app.add_typer(registry.app, name="registry", short_help="Touchpoints of the store.")
+app.add_typer(touchpoints.app, name="touchpoints", short_help="Touchpoints of the store, and how they are used.")
 app.add_typer(codes.app, name="codes", short_help="Printed codes of touchpoints.")
 app.add_typer(consent.app, name="consent", short_help="Consent at the counter, by presenting the token.")
 app.command(short_help="Remove what is held about a customer.")(erase.erase)

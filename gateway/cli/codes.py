@@ -1,6 +1,5 @@
 """`touchpoint codes`: printed codes of the store's touchpoints."""
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gateway.cli.command import Config, Json, ask_gateway, fail, failures_explained, settings_from, show_json
-from gateway.cli.registry import registry_text
+from gateway.cli.files import Force, must_be_new, write
+from gateway.cli.touchpoints import registered, registry_text
 
 if TYPE_CHECKING:
     from gateway.config import Settings
@@ -31,7 +31,6 @@ Level = Annotated[
     typer.Option(help="How much of a code may be damaged: L 7 %, M 15 %, Q 25 %, H 30 %. More makes it larger."),
 ]
 Size = Annotated[float | None, typer.Option(min=5, max=1000, help="Its width in mm, with the white around it.")]
-Force = Annotated[bool, typer.Option("--force", help="Write over files that are there.")]
 
 
 @app.command(short_help="Make the code of one touchpoint.")
@@ -64,11 +63,11 @@ def make(  # noqa: PLR0913 -- its options
             fail(f"{place}: name a file that ends with {', '.join(ENDINGS)}")
         wanted = _codes(settings, _named(settings, [touchpoint]))
         files = _files(wanted, place.parent, place.suffix.lower(), None if len(wanted) > 1 else place)
-        _must_be_new(files.values(), force=force)
+        must_be_new(files.values(), force=force)
         made = []
         for code, file in files.items():
             content, symbol = alone(code, file.suffix, size, level, color)
-            _write(file, content)
+            write(file, content)
             made.append({"id": code.id, "link": code.link, "file": str(file), "version": symbol.version})
     if json:
         show_json(made)
@@ -113,16 +112,16 @@ def sheet(  # noqa: PLR0913 -- its options
         text = None if file is None else registry_text(file, settings)
         wanted = _codes(settings, _linked(settings) if text is None else _parsed(settings, text))
         files = {} if each is None else _files(wanted, each, f".{each_as}")
-        _must_be_new([out, listed, *files.values()], force=force)
+        must_be_new([out, listed, *files.values()], force=force)
         stock, side = _stock(labels, size, wanted, level)
         with _progress(len(wanted)) as told:
             document, symbols = pages(wanted, stock, side, level, title, told)
             if text is not None:
                 ask_gateway(settings, {"ask": "registry-import", "csv": text, "add": True})
             for code, place in files.items():
-                _write(place, alone(code, place.suffix, side, level)[0])
-            _write(listed, table(wanted, symbols, side).encode())
-            _write(out, document)
+                write(place, alone(code, place.suffix, side, level)[0])
+            write(listed, table(wanted, symbols, side).encode())
+            write(out, document)
     number = -(-len(wanted) // stock.number)
     if json:
         show_json(
@@ -235,9 +234,9 @@ def export(
         from gateway.provision.codes import linkset, resolver_table
 
         wanted = _codes(settings, _linked(settings), signed=False)
-        _must_be_new([out], force=force)
+        must_be_new([out], force=force)
         whole = dumps(linkset(wanted, target), indent=2, ensure_ascii=False) + "\n"
-        _write(out, (resolver_table(wanted, target) if out.suffix.lower() == ".csv" else whole).encode())
+        write(out, (resolver_table(wanted, target) if out.suffix.lower() == ".csv" else whole).encode())
     typer.echo(f"{out}: {len(wanted)} links.")
 
 
@@ -263,9 +262,10 @@ def key(
 
 
 def _parsed(settings: "Settings", text: str) -> "list[Touchpoint]":
+    from gateway.registering import bounds
     from gateway.store.registry_csv import parse
 
-    return parse(text, domain=settings.links.domain)
+    return parse(text, bounds(settings))
 
 
 def _linked(settings: "Settings") -> "list[Touchpoint]":
@@ -282,7 +282,7 @@ def _codes(settings: "Settings", touchpoints: "Iterable[Touchpoint]", *, signed:
 
     found = codes(touchpoints, _domain(settings), link_keys(settings) if signed else None)
     if not found:
-        fail("There is no touchpoint with a link to print: touchpoint registry import FILE.csv")
+        fail("There is no touchpoint with a link to print: touchpoint touchpoints import FILE.csv")
     return found
 
 
@@ -293,18 +293,14 @@ def _domain(settings: "Settings") -> str:
 
 
 def _registry(settings: "Settings") -> "dict[str, Touchpoint]":
-    from gateway.store.backlog import Backlog
-    from gateway.store.touchpoints import load
-
-    connection = Backlog(settings.gateway.state).connection()
-    return {} if connection is None else {each.id: each for each in load(connection)[1]}
+    return {each.id: each for each in registered(settings)}
 
 
 def _named(settings: "Settings", ids: Iterable[str]) -> "list[Touchpoint]":
     known = _registry(settings)
     unknown = [each for each in ids if each not in known]
     if unknown:
-        fail(f"No touchpoint is called {', '.join(unknown)}. Those that are there: touchpoint registry list")
+        fail(f"No touchpoint is called {', '.join(unknown)}. Those that are there: touchpoint touchpoints list")
     return [known[each] for each in ids]
 
 
@@ -343,23 +339,6 @@ def _explain(settings: "Settings", links: Iterable[str]) -> dict[str, dict[str, 
 
 def _files(wanted: "Iterable[Code]", directory: Path, ending: str, only: Path | None = None) -> "dict[Code, Path]":
     return {code: only or directory / f"{code.file}{ending}" for code in wanted}
-
-
-def _must_be_new(files: Iterable[Path], *, force: bool) -> None:
-    there = [str(file) for file in files if file.exists()]
-    if there and not force:
-        fail(f"{', '.join(there[:5])} {'is' if len(there) == 1 else 'are'} there already: use --force to write over.")
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f".{file.name}.new")
-    try:
-        new.write_bytes(content)
-        os.replace(new, file)  # noqa: PTH105 -- Path.replace returns what nobody needs
-    finally:
-        new.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -75,6 +75,7 @@ Name = Annotated[str, AfterValidator(_name)]
 File = Annotated[Path, BeforeValidator(_beside)]
 FileOrCredential = Annotated[str, AfterValidator(_file_or_credential)]
 Label = Annotated[str, Field(min_length=1, max_length=128)]
+Domain = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
 Parameter = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.~-]{1,32}$")]
 """Of a link: characters that are never percent-encoded (RFC 3986, 2.3)."""
 
@@ -223,10 +224,12 @@ class PseudonymSettings(_Table):
 class LinksSettings(_Table):
     """The brand's links in tags and codes."""
 
-    domain: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")] | None = Field(
-        default=None, examples=["id.acme.example"]
-    )
+    domain: Domain | None = Field(default=None, examples=["id.acme.example"])
     """The domain under which they are written, in lower case."""
+    other_domains: Annotated[tuple[Domain, ...], Field(strict=False)] = Field(
+        default=(), examples=[("www.acme.example",)]
+    )
+    """Further domains of the brand: with a domain, touchpoints have links of these alone."""
 
     signing_keys: FileOrCredential | None = Field(default=None, examples=["/etc/touchpoint/links.json"])
     """The keys that sign them (touchpoint codes key): a file, or the name of a systemd credential. With keys, a

@@ -49,9 +49,10 @@ from gateway.daemon.tags import TagFile
 from gateway.daemon.trust import issuers, own_kid
 from gateway.daemon.trust import ledger as ledger_of
 from gateway.daemon.watchdog import Watchdog, watched
-from gateway.desk import Desk, badge_rules, bearer_rules
+from gateway.desk import Desk
 from gateway.keys import beacon_keys, device_key, key_ring, link_keys, tag_keys
 from gateway.log import log
+from gateway.registering import badge_rules, bearer_rules
 from gateway.sources.ble import BleSource, UnhealedError
 from gateway.sources.nfc import NfcSource
 from gateway.sources.scanner import ScannerSource

@@ -13,6 +13,7 @@ from gateway.core.decode import gs1, link
 from gateway.core.event import LATEST_MS, NAME
 from gateway.core.registry import KINDS, PHASES, split
 from gateway.core.sighting import Identifier
+from gateway.language import _
 
 LONGEST_LABEL = 128
 MOST_IDENTIFIERS = 64
@@ -22,13 +23,13 @@ _MILLISECOND = timedelta(milliseconds=1)
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _NUMBER = r"/(0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _SHAPES = {
-    "ibeacon": (_UUID + _NUMBER * 2, "UUID/major/minor, in lower case"),
-    "altbeacon": (r"[0-9a-f]{40}", "40 hexadecimal digits, in lower case"),
-    "eddystone-uid": (r"[0-9a-f]{20}/[0-9a-f]{12}", "20 and, after a slash, 12 hexadecimal digits, in lower case"),
-    "eddystone-eid": (r"[0-9a-f]{16}", "16 hexadecimal digits, in lower case"),
-    "beacon": (NAME, "the name of a beacon in the file of [ble] beacons"),
-    "nfc-uid": (r"([0-9a-f]{2}){4,10}", "4 to 10 bytes of two hexadecimal digits, in lower case"),
-    "sun": (r"[0-9a-f]{14}", "14 hexadecimal digits, in lower case"),
+    "ibeacon": (_UUID + _NUMBER * 2, _("UUID/major/minor, in lower case")),
+    "altbeacon": (r"[0-9a-f]{40}", _("40 hexadecimal digits, in lower case")),
+    "eddystone-uid": (r"[0-9a-f]{20}/[0-9a-f]{12}", _("20 and, after a slash, 12 hexadecimal digits, in lower case")),
+    "eddystone-eid": (r"[0-9a-f]{16}", _("16 hexadecimal digits, in lower case")),
+    "beacon": (NAME, _("the name of a beacon in the file of [ble] beacons")),
+    "nfc-uid": (r"([0-9a-f]{2}){4,10}", _("4 to 10 bytes of two hexadecimal digits, in lower case")),
+    "sun": (r"[0-9a-f]{14}", _("14 hexadecimal digits, in lower case")),
 }
 
 
@@ -46,9 +47,9 @@ def _is_text(value: str) -> bool:
 
 _CANONICAL: Mapping[str, tuple[Callable[[str], object], str]] = {
     **{kind: (re.compile(shape).fullmatch, words) for kind, (shape, words) in _SHAPES.items()},
-    "gs1": (_is_gs1, "/01/ and a GTIN of 14 digits, then /22/, /10/, /21/ in this order"),
-    "link": (_is_link, "http(s)://, scheme and host in lower case, without #"),
-    "text": (_is_text, "printable characters, spaces as %20"),
+    "gs1": (_is_gs1, _("/01/ and a GTIN of 14 digits, then /22/, /10/, /21/ in this order")),
+    "link": (_is_link, _("http(s)://, scheme and host in lower case, without #")),
+    "text": (_is_text, _("printable characters, spaces as %20")),
 }
 """Of each kind: whether a value is canonical, so that a reading can equal it, and how it is written."""
 
@@ -56,16 +57,16 @@ _CANONICAL: Mapping[str, tuple[Callable[[str], object], str]] = {
 def name(text: str) -> str:
     """Read an id."""
     if not re.fullmatch(NAME, text):
-        raise ValueError("must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit")
+        raise ValueError(_("must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"))
     return text
 
 
 def label(text: str) -> str:
     """Read a text for people."""
     if not text:
-        raise ValueError("must not be empty")
+        raise ValueError(_("must not be empty"))
     if len(text) > LONGEST_LABEL or not text.isprintable():
-        raise ValueError(f"must be at most {LONGEST_LABEL} printable characters")
+        raise ValueError(_("must be at most {number} printable characters").format(number=LONGEST_LABEL))
     return text
 
 
@@ -84,8 +85,9 @@ def gtin(text: str) -> str:
     if gs1.gtin14(text):
         return text
     if len(text) not in {8, 12, 13, 14} or not (text.isascii() and text.isdigit()):
-        raise ValueError("must be 8, 12, 13 or 14 digits; in a spreadsheet, format the column as text")
-    raise ValueError(f"the check digit is wrong: after these digits it would be {gs1.check_digit(text[:-1])}")
+        raise ValueError(_("must be 8, 12, 13 or 14 digits; in a spreadsheet, format the column as text"))
+    wrong = _("the check digit is wrong: after these digits it would be {digit}")
+    raise ValueError(wrong.format(digit=gs1.check_digit(text[:-1])))
 
 
 def valid_from(text: str) -> int:
@@ -105,11 +107,11 @@ def identifiers(text: str, *, feedback: bool) -> tuple[str, ...]:
     """
     words = text.split()
     if len(words) > MOST_IDENTIFIERS:
-        raise ValueError(f"at most {MOST_IDENTIFIERS} identifiers")
+        raise ValueError(_("at most {number} identifiers").format(number=MOST_IDENTIFIERS))
     found = [_identifier(word, feedback=feedback) for word in words]
-    wrong = [f"identifier {at}: {each}" for at, each in enumerate(found, 1) if isinstance(each, ValueError)]
+    wrong = [(at, each) for at, each in enumerate(found, 1) if isinstance(each, ValueError)]
     if wrong:
-        raise ValueError("; ".join(wrong))
+        raise ValueError("; ".join(_("identifier {at}: {wrong}").format(at=at, wrong=each) for at, each in wrong))
     return tuple(each for each in found if isinstance(each, str))
 
 
@@ -123,6 +125,11 @@ def date_cell(unix_ms: int | None, *, until: bool = False) -> str:
     return (when.date() - (_DAY if until else timedelta())).isoformat()
 
 
+def answer(text: str) -> str:
+    """Write an answer that stands alone in the cell of a feedback point, and asks for a link to be made."""
+    return "#" + quote(text, safe=_PLAIN)
+
+
 def identifier_cell(texts: Iterable[str], *, feedback: bool) -> str:
     """Write identifiers."""
     return " ".join(_written(text, feedback=feedback) for text in texts)
@@ -130,29 +137,35 @@ def identifier_cell(texts: Iterable[str], *, feedback: bool) -> str:
 
 def _one_of(choices: tuple[str, ...], text: str) -> str:
     if text not in choices:
-        raise ValueError(f"must be one of {', '.join(choices)}")
+        raise ValueError(_("must be one of {choices}").format(choices=", ".join(choices)))
     return text
 
 
 def _midnight(text: str, after: timedelta = timedelta()) -> datetime:
     try:
-        return datetime.combine(date.fromisoformat(text), time.min, UTC) + after
+        return datetime.combine(date.fromisoformat(_iso(text)), time.min, UTC) + after
     except (ValueError, OverflowError):
-        raise ValueError("must be a date like 2026-11-21, or a date-time like 2026-11-21T08:00:00Z") from None
+        raise ValueError(_("must be a date like 2026-11-21, or a date-time like 2026-11-21T08:00:00Z")) from None
+
+
+def _iso(text: str) -> str:
+    """Turn a date as spreadsheets in German write it, 21.11.2026, into one of ISO 8601."""
+    german = re.fullmatch(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})", text)
+    return text if german is None else f"{german[3]}-{german[2]:0>2}-{german[1]:0>2}"
 
 
 def _date_time(text: str) -> datetime:
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError("must be a date-time like 2026-11-21T08:00:00Z") from None
+        raise ValueError(_("must be a date-time like 2026-11-21T08:00:00Z")) from None
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _unix_ms(when: datetime) -> int:
     unix_ms = (when - _EPOCH) // _MILLISECOND
     if not 0 <= unix_ms <= LATEST_MS:
-        raise ValueError("must be a date from 1970 to 9999")
+        raise ValueError(_("must be a date from 1970 to 9999"))
     return unix_ms
 
 
@@ -160,17 +173,18 @@ def _identifier(word: str, *, feedback: bool) -> str | ValueError:
     body, mark, answer = word.rpartition("#") if feedback else (word, "", "")
     answer = unquote(answer)
     if feedback and (not mark or not answer.isprintable() or not answer or "#" in answer):
-        return ValueError("of a feedback point ends with # and the answer that it stands for")
+        return ValueError(_("of a feedback point ends with # and the answer that it stands for"))
     if mark and not body:
         return f"#{answer}"
-    kind, _, value = body.partition(":")
+    kind, _colon, value = body.partition(":")
     value = unquote(value) if kind == "text" else value
     if kind not in _CANONICAL:
-        return ValueError(f"begins with a kind and a colon, the kind one of {', '.join(_CANONICAL)}")
+        wrong = _("begins with a kind and a colon, the kind one of {kinds}")
+        return ValueError(wrong.format(kinds=", ".join(_CANONICAL)))
     canonical, words = _CANONICAL[kind]
-    return (
-        f"{kind}:{value}{mark}{answer}" if value and canonical(value) else ValueError(f"{kind}: is written as {words}")
-    )
+    if value and canonical(value):
+        return f"{kind}:{value}{mark}{answer}"
+    return ValueError(_("{kind}: is written as {form}").format(kind=kind, form=words))
 
 
 def _written(text: str, *, feedback: bool) -> str:

@@ -32,6 +32,11 @@ def load(connection: sqlite3.Connection) -> tuple[int, list[Touchpoint]]:
     return max((version for version, _ in rows), default=0), [_touchpoint(definition) for _, definition in rows]
 
 
+def origins(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return who decided last about each touchpoint. Raises sqlite3.Error."""
+    return dict(connection.execute("SELECT id, origin FROM touchpoint"))
+
+
 def replace(connection: sqlite3.Connection, touchpoints: Sequence[Touchpoint], *, keep: bool = False) -> dict[str, int]:
     """Make these the registry, or with `keep` a part of it; return how many were added, changed, removed, unchanged.
 

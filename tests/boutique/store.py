@@ -30,7 +30,7 @@ from gateway.keys import write_secret
 from gateway.store import ledger, touchpoints
 from gateway.store.database import open_writer, transaction
 from gateway.store.device import leave_public
-from gateway.store.registry_csv import parse
+from gateway.store.registry_csv import Bounds, parse
 from gateway.store.schema import CAPTURE
 from tests.boutique.floor import SCANNERS, Spot
 from tests.simulators import frames
@@ -198,7 +198,7 @@ def install(directory: Path, own: Iterable[OwnBeacon], agreed: Iterable[Agreed])
     leave_public(directory / "state", DEVICE.key.public_key())
     rows = TOUCHPOINTS + "".join(beacon.row for beacon in own)
     with closing(open_writer(directory / "state", CAPTURE)) as database, transaction(database):
-        touchpoints.replace(database, parse(rows, RULES))
+        touchpoints.replace(database, parse(rows, Bounds(RULES)))
         for number, each in enumerate(agreed):
             record = consent(f"r{number}", *each.handles, withdrawn=each.withdrawn)
             if each.until is not None:

@@ -70,7 +70,7 @@ def prepare(directory: Path) -> None:
     counter = "counter,counter,Counter,salon,,,,,,,,\n"
     (directory / "registry.csv").write_text(HEADER + counter + points, encoding="utf-8")
     gateway.configure("receipt")
-    gateway.run("registry", "import", str(directory / "registry.csv"))
+    gateway.run("touchpoints", "import", str(directory / "registry.csv"))
     gateway.run("consent", "grant", "--token-from-stdin", given=f"{salon.ANNA.value}\n")
 
 

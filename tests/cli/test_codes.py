@@ -114,14 +114,14 @@ def test_what_is_refused_leaves_nothing(home: Path) -> None:
     assert "no sheet of labels" in refused("sheet", "codes.csv", "--out", "sheet.pdf", "--labels", "avery")
     (home / "wrong.csv").write_text(CSV.replace("09521234000419", "09521234000418"), encoding="utf-8")
     assert "line 3: gtin:" in refused("sheet", "wrong.csv", "--out", "sheet.pdf")
-    assert typed("registry", "list").stdout == ""
+    assert typed("touchpoints", "list").stdout == ""
     assert sorted(path.name for path in home.iterdir() if path.suffix in {".pdf", ".svg", ".new"}) == []
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("make", "vitrine"), "No touchpoint is called vitrine. Those that are there: touchpoint registry list"),
+        (("make", "vitrine"), "No touchpoint is called vitrine. Those that are there: touchpoint touchpoints list"),
         (("make", "diver", "--color", "#ff0000"), "reds look white"),
         (("make", "diver", "--color", "reddish"), "write it as #rrggbb"),
         (("make", "diver", "--out", "diver.doc"), "name a file that ends with .svg, .png, .eps, .pdf"),

@@ -65,7 +65,7 @@ def store(directory: Path, chip: Pn532) -> Path:
     """A store with an NFC reader and two touchpoints; no gateway runs."""
     (directory / "gateway.toml").write_text(CONFIGURATION.format(device=chip.device), encoding="utf-8")
     (directory / "registry.csv").write_text(REGISTRY, encoding="utf-8")
-    assert run(directory, "registry", "import", str(directory / "registry.csv")).exit_code == 0
+    assert run(directory, "touchpoints", "import", str(directory / "registry.csv")).exit_code == 0
     return directory
 
 

@@ -181,7 +181,7 @@ def store(directory: Path, broker: Mosquitto) -> Iterator[Store]:
     with ScannerSimulator(directory / "scanner") as scanner:
         made = Store(directory, broker.port, scanner)
         made.configure()
-        assert made.run("registry", "import", str(REGISTRY)).returncode == 0
+        assert made.run("touchpoints", "import", str(REGISTRY)).returncode == 0
         yield made
         made.stop()
     assert not list((directory / "state").glob("*.sock"))

@@ -156,7 +156,7 @@ def test_touchpoints_from_the_centre(trusting: Store, say: Say) -> None:
     say(Message("touchpoint/v1/acme/zrh-1/registry/vitrine-1", json.dumps(entry).encode(), retain=True))
 
     def names() -> dict[str, str]:
-        return {each["id"]: each["name"] for each in trusting.ask("registry", "list")}
+        return {each["id"]: each["name"] for each in trusting.ask("touchpoints", "list")}
 
     until(lambda: names()["vitrine-1"] == "From the centre", "the definition to be taken over")
     assert "vitrine-1" in trusting.log

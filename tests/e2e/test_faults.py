@@ -97,7 +97,7 @@ def test_a_new_outbox_brings_its_own_consents(store: Store, consumer: Consumer) 
     kill(store, capture)
     for path in store.state.glob("capture.db*"):
         path.unlink()
-    assert store.run("registry", "import", str(REGISTRY)).returncode == 0
+    assert store.run("touchpoints", "import", str(REGISTRY)).returncode == 0
     store.start("capture")
     assert store.run("consent", "grant", "--token-from-stdin", given=TOKEN).returncode == 0
     store.scan(OTHER, TOKEN)

@@ -135,24 +135,23 @@ def test_a_registry_with_errors_changes_nothing(store: Store, tmp_path: Path) ->
     header = "id,kind,name,zone,phase,gtin,reference,serial,campaign,valid_from,valid_until,identifiers\n"
     wrong = tmp_path / "wrong.csv"
     wrong.write_text(header + "a,shelf,A,,,123,,,,,,\na,display,B,,,,,,,soon,,nonsense\n", encoding="utf-8")
-    before = store.ask("registry", "list")
-    ran = store.run("registry", "import", str(wrong))
+    before = store.ask("touchpoints", "list")
+    ran = store.run("touchpoints", "import", str(wrong))
     assert ran.returncode == 1
     for place in ("line 2", "kind", "gtin", "line 3", "id", "valid_from", "identifiers"):
         assert place in ran.stderr
     assert all(line.startswith(f"{wrong}: ") for line in ran.stderr.splitlines())
     assert ran.stderr.endswith("nothing was imported\n")
-    assert store.ask("registry", "list") == before
+    assert store.ask("touchpoints", "list") == before
     wrong.write_text(header + "a,display,A,,,,,,,,,link:https://id.acme.example/m/Zk3v\n", encoding="utf-8")
-    assert (
-        "line 2: identifiers: identifier 1: is a customer's token" in store.run("registry", "import", str(wrong)).stderr
-    )
-    assert store.ask("registry", "list") == before
+    said = store.run("touchpoints", "import", str(wrong)).stderr
+    assert "line 2: identifiers: identifier 1: is a customer's token" in said
+    assert store.ask("touchpoints", "list") == before
 
     store.start()
     good = tmp_path / "good.csv"
     good.write_text(header + "new,display,New,,,,,,,,,link:https://id.acme.example/t/new\n", encoding="utf-8")
-    assert store.ask("registry", "import", str(good))["added"] == 1
+    assert store.ask("touchpoints", "import", str(good))["added"] == 1
     store.scan("https://id.acme.example/t/new")
 
 

@@ -182,6 +182,7 @@ def test_a_damaged_file_is_set_aside_and_what_is_whole_taken_over(tmp_path: Path
             "touchpoint": 1,
             "mark": 0,
             "sun_counter": 0,
+            "usage": 0,
             "audit": 0,
         }
         assert connection.execute("SELECT id FROM touchpoint").fetchall() == [("a",)]

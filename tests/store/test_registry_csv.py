@@ -11,7 +11,8 @@ from gateway.core.decode.gs1 import check_digit
 from gateway.core.event import LATEST_MS
 from gateway.core.registry import KINDS, PHASES, BearerRule, Known, Touchpoint, build
 from gateway.core.sighting import Identifier
-from gateway.store.registry_csv import HEADER, RegistryErrors, format, parse  # noqa: A004  # the function under test
+from gateway.store import registry_csv
+from gateway.store.registry_csv import HEADER, Bounds, RegistryErrors, format, parse  # noqa: A004  # under test
 
 SAMPLE = Path(__file__).parents[2] / "config" / "registry.csv"
 DAY_MS = 86_400_000
@@ -114,11 +115,36 @@ def test_a_customers_token_is_no_touchpoint() -> None:
     )
     assert len(parse(text)) == 3
     with pytest.raises(RegistryErrors) as errors:
-        parse(text, rules)
+        parse(text, Bounds(rules))
     said = "is a customer's token by a [[bearer]] rule of the configuration"
     assert str(errors.value).splitlines() == [
         f"line 3: identifiers: identifier 2: {said}",
         f"line 4: identifiers: identifier 1: {said}",
+    ]
+
+
+def test_links_are_the_brands_own() -> None:
+    """Once its domain is known: a link of any other is wrong, and not repeated; GS1 keys and tags have no domain."""
+    bounds = Bounds(domain="id.acme.example", other_domains=("www.acme.example",))
+    good = ("link:https://id.acme.example/t/a", "link:http://www.acme.example/b", "gs1:/01/09521234000525", "text:x")
+    assert parse(file(row(identifiers=" ".join(good))), bounds)[0].identifiers == good
+    for foreign in ("https://acme.example/t", "https://id.acme.example.evil.example/t", "http://other.example:8080/?x"):
+        with pytest.raises(RegistryErrors) as errors:
+            parse(file(row(identifiers=f"text:x link:{foreign}")), bounds)
+        assert str(errors.value) == (
+            "line 2: identifiers: identifier 2: is a link of a domain that is not the brand's: id.acme.example, "
+            "or one of [links] other_domains"
+        )
+
+
+def test_one_touchpoint_without_a_file() -> None:
+    """By its cells; what is not there is empty. What is wrong has a column and no line."""
+    assert registry_csv.read({"id": "t", "kind": "display", "name": " T "}) == Touchpoint("t", "display", "T")
+    with pytest.raises(RegistryErrors) as errors:
+        registry_csv.read({"id": "t", "kind": "shelf", "name": "T", "identifiers": "text:a text:a"})
+    assert str(errors.value).splitlines() == [
+        f"kind: must be one of {', '.join(KINDS)}",
+        "identifiers: stands there twice",
     ]
 
 
@@ -139,10 +165,11 @@ def test_identifiers_belong_to_one_touchpoint() -> None:
         ("1970-01-02", "1970-01-02", DAY_MS, 2 * DAY_MS),
         ("1970-01-02T00:00:00+01:00", "1970-01-02T00:00:00.5Z", DAY_MS - 3_600_000, DAY_MS + 500),
         ("", "1970-01-02T00:00:00", None, DAY_MS),
+        ("2.1.1970", "02.01.1970", DAY_MS, 2 * DAY_MS),
     ],
 )
 def test_validity(begins: str, ends: str, begins_ms: int | None, ends_ms: int) -> None:
-    """A date holds from its first to its last moment in UTC; a date-time is that moment."""
+    """A date, as German spreadsheets write it too, holds from its first to its last moment in UTC."""
     (touchpoint,) = parse(file(row(valid_from=begins, valid_until=ends)))
     assert (touchpoint.valid_from_ms, touchpoint.valid_until_ms) == (begins_ms, ends_ms)
 
@@ -154,7 +181,8 @@ def test_validity(begins: str, ends: str, begins_ms: int | None, ends_ms: int) -
         "1969-12-30",
         "9999-12-31T23:59:59-14:00",
         "2026-02-30",
-        "21.11.2026",
+        "32.11.2026",
+        "11/21/2026",
         "2026-11-21T25:00",
         "Tuesday",
     ],
@@ -239,7 +267,7 @@ def test_feedback_needs_an_answer(identifier: str) -> None:
 def test_links_are_made_where_a_row_has_no_identifiers() -> None:
     """Under the brand's domain; of a feedback point for each answer that stands alone. Not without a domain."""
     text = file(row(), row(id="f", kind="feedback", identifiers="#very%20good text:x#x"))
-    display, feedback = parse(text, domain="id.acme.example")
+    display, feedback = parse(text, Bounds(domain="id.acme.example"))
     assert display.identifiers == ("link:https://id.acme.example/t/t",)
     assert feedback.identifiers == ("link:https://id.acme.example/t/f/very%20good#very good", "text:x#x")
     assert errors(text) == [
@@ -296,8 +324,9 @@ def touchpoints(draw: st.DrawFn) -> Touchpoint:
 @given(touchpoints())
 @settings(max_examples=200)
 def test_written_and_read_again(touchpoint: Touchpoint) -> None:
-    """What is written is read as the same touchpoint."""
-    assert parse(format([touchpoint])) == [touchpoint]
+    """What is written is read as the same touchpoint, by semicolons too, and cell by cell."""
+    assert parse(format([touchpoint])) == parse("\ufeff" + format([touchpoint], ";")) == [touchpoint]
+    assert registry_csv.read(registry_csv.cells(touchpoint)) == touchpoint
 
 
 @given(st.text() | st.text(alphabet=',;"\n\r #:%').map(file))

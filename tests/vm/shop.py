@@ -95,7 +95,7 @@ systemctl daemon-reload
 systemctl enable --quiet var-lib-bluetooth.mount touchpoint-capture touchpoint-uplink
 systemctl start var-lib-bluetooth.mount bluetooth
 systemctl start touchpoint-capture touchpoint-uplink
-touchpoint registry import /root/registry.csv
+touchpoint touchpoints import /root/registry.csv
 """
 WAIT = "for i in $(seq 500); do grep -q {word} {file} && exit; sleep 0.2; done; cat {file}; exit 1"
 HEALED_SECONDS = 120.0
