@@ -18,6 +18,7 @@ from gateway.customers import Customers
 from gateway.erasing import Erasing
 from gateway.lending import Lending
 from gateway.registering import Registering
+from gateway.training import Training, seconds_left
 from gateway.trying import Trying
 
 
@@ -40,6 +41,7 @@ class Desk:
             **Erasing(customers).handlers(),
             **Registering(self.capture, self.settings, self.registry_of).handlers(),
             **Lending(self.capture, self.settings).handlers(),
+            **Training(self.capture).handlers(),
             **Trying(self.capture, self.settings).handlers(),
         }
 
@@ -54,6 +56,7 @@ class Desk:
             },
             "counts": dict(self.capture.counts),
             "clock": str(self.capture.clock.now().quality),
+            "training": seconds_left(self.capture),
             "key": self.capture.path.subjects.epoch(self.capture.clock.now()) is not None,
             "health": self.capture.condition(),  # said here too, for a disk that takes no word of it
         }

@@ -285,6 +285,7 @@ async def test_the_status_says_how_it_fares(open_desk: Desk) -> None:
         "readers": {"scanner": {"up": False, "reason": "unplugged", "lent": False}},
         "counts": {"sightings": 1, "dropped:overlong": 1},
         "clock": "synced",
+        "training": 0,
         "key": True,
         "health": open_desk.capture.condition(),
     }

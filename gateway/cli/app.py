@@ -21,6 +21,7 @@ from gateway.cli import (
     schema,
     status,
     touchpoints,
+    training,
     wipe,
 )
 
@@ -48,6 +49,7 @@ app.command(short_help="Run the uplink half alone: no devices, no keys.")(run.up
 app.command(short_help="Show readers, outbox, broker and counters.")(status.status)
 app.add_typer(readers.app, name="readers", short_help="Readers: how they fare, what they read.")
 app.add_typer(touchpoints.app, name="touchpoints", short_help="Touchpoints of the store, and how they are used.")
+app.add_typer(training.app, name="training", short_help="Mark what staff try out as tests, for an hour.")
 app.add_typer(codes.app, name="codes", short_help="Printed codes of touchpoints.")
 app.add_typer(consent.app, name="consent", short_help="Consent at the counter, by presenting the token.")
 app.command(short_help="Remove what is held about a customer.")(erase.erase)

@@ -59,6 +59,7 @@ def _found(settings: "Settings") -> dict[str, Any]:
             "readers": live["readers"] if live else {},
             "broker": {"ok": parts["broker"].ok, "reason": parts["broker"].reason} if "broker" in parts else None,
             "clock": live["clock"] if live else None,
+            "training": live["training"] if live else None,
             "key": live["key"] if live else key_ring(settings) is not None,
             "counters": backlog.tallies(),
             "refused": tallies(uplink) if uplink else {},
@@ -93,6 +94,10 @@ def _print(settings: "Settings", found: dict[str, Any], problems: list[str]) -> 
     gateway, counters = settings.gateway, found["counters"]
     dropped = {name.removeprefix("dropped:"): n for name, n in counters.items() if name.startswith("dropped:")}
     typer.echo(f"{gateway.tenant} / {gateway.site} / {gateway.id}   {'running' if found['running'] else 'not running'}")
+    if found["training"]:
+        from gateway.cli.training import lasting
+
+        typer.echo(f"  {lasting(found['training'])}")
     for name, each in found["readers"].items():
         typer.echo(f"  reader {name}: {'up' if each['up'] else each['reason']}")
     typer.echo(f"  broker {settings.mqtt.host}:{settings.mqtt.port}: {_word(found['broker'])}")

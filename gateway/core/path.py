@@ -75,8 +75,8 @@ class Path:
     ephemeral: Ephemeral = field(default_factory=Ephemeral)
     authenticator: Authenticator = field(default_factory=Authenticator)
     links: Links = field(default_factory=Links)
-    training: bool = False
-    """Staff are trying things out: events say `test`."""
+    training_until_ns: int = 0
+    """Until then (CLOCK_BOOTTIME, ns) staff are trying things out: events say `test`."""
     stays: Stays = field(init=False)
 
     def __post_init__(self) -> None:
@@ -161,7 +161,7 @@ class Path:
     ) -> Draft:
         kind = INTERACTION[reader.channel] if answer is None else EventType.RESPONSE
         named = None if token is None else self.subjects.name(token, kind, attribution, now)
-        return draft.interaction(reader, place, answer, named, now, test=self.training, authenticity=authenticity)
+        return draft.interaction(reader, place, answer, named, now, test=self.testing(now), authenticity=authenticity)
 
     def _heard(self, reader: Reader, advertisement: Advertisement, now: Moment) -> Outcome:
         """Take in what a beacon sent: a customer's, the store's own, or (nearly always) nobody's that we know."""
@@ -181,11 +181,15 @@ class Path:
         if isinstance(meaning, Bearer):
             stay = (reader.place, identifier)
             change = self.presence.observe(stay, advertisement.rssi, heard.reference_rssi, now.boot_ns)
-            return _absorbed_or_acted(self.stays.moved(change, reader, now, test=self.training) if change else ())
+            return _absorbed_or_acted(self.stays.moved(change, reader, now, test=self.testing(now)) if change else ())
         report = self.beacons.observe(
             meaning.touchpoint.id, advertisement.address, reader.name, reader.place, advertisement.rssi, now.boot_ns
         )
         return _absorbed_or_acted(self._reported([report] if report else (), now))
+
+    def testing(self, now: Moment) -> bool:
+        """Tell whether what happens now is a trial of the staff's."""
+        return now.boot_ns < self.training_until_ns
 
     def wanted(self) -> Namespaces:
         """Return whose advertisements are worth decoding: those that the registry knows, and what our beacons send."""
@@ -222,7 +226,7 @@ class Path:
         self.debounce.expire(now.boot_ns)
         self.ephemeral.expire(now)
         changes, reports = self.presence.expire(now.boot_ns), self.beacons.expire(now.boot_ns)
-        left = [event for change in changes for event in self.stays.moved(change, None, now, test=self.training)]
+        left = [event for change in changes for event in self.stays.moved(change, None, now, test=self.testing(now))]
         return (*left, *self._reported(reports, now))
 
     def next_deadline(self) -> int | None:
@@ -245,7 +249,7 @@ class Path:
             self.stays.forget(stay)
 
     def _reported(self, reports: Iterable[HealthReport], now: Moment) -> tuple[Draft, ...]:
-        return draft.healths(reports, self.registry.touchpoints, now, test=self.training)
+        return draft.healths(reports, self.registry.touchpoints, now, test=self.testing(now))
 
 
 def _as_read(identifier: Identifier, reading: Reading) -> Identifier:

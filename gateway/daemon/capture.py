@@ -71,6 +71,7 @@ from gateway.store.schema import CAPTURE
 from gateway.store.touchpoints import load
 from gateway.store.writer import Writer
 from gateway.together import first_of
+from gateway.training import take_up
 
 Result = TypeVar("Result")
 DAY_MS = 86_400_000
@@ -156,6 +157,7 @@ async def open_capture(settings: Settings) -> AsyncIterator[Capture]:
         await centre.begin()
         half.follow_centre = centre.follow
         await resume(half)
+        await take_up(half)
         half.look_at_keys = key_files(half, settings)
         half.time_zone = settings.gateway.zone
         yield half

@@ -97,10 +97,20 @@ def subjects(ledger: FakeLedger, ring: pseudonym.KeyRing | None = RING) -> Subje
     return Subjects(ring, ledger, PURPOSES, Counter())
 
 
+LONG_FROM_NOW_NS = 1 << 62
+
+
 def path(ledger: FakeLedger, ring: pseudonym.KeyRing | None = RING, *, training: bool = False) -> Path:
     """Return the path of this boutique on a new day."""
     registry = build(1, TOUCHPOINTS, RULES)
-    return Path(READERS, registry, subjects(ledger, ring), Visits(30), Debounce(2), training=training)
+    return Path(
+        READERS,
+        registry,
+        subjects(ledger, ring),
+        Visits(30),
+        Debounce(2),
+        training_until_ns=LONG_FROM_NOW_NS if training else 0,
+    )
 
 
 def scan(text: str, reader: str = "scanner") -> Sighting:

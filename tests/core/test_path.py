@@ -183,6 +183,14 @@ def test_training_and_the_clock_are_said() -> None:
     assert (event["test"], event["clock"]) == (False, "synced")
 
 
+def test_a_training_ends_by_itself() -> None:
+    """At the moment that was set, without anybody's doing; presence and health go by it as taps do."""
+    path, _ = shop()
+    path.training_until_ns = at(10).boot_ns
+    assert [only(path.see(tap(), at(seconds)))[1]["test"] for seconds in (0, 9.9, 20)] == [True, True, False]
+    assert [path.testing(at(seconds)) for seconds in (9.9, 10)] == [True, False]
+
+
 def test_a_new_epoch_gives_new_names() -> None:
     """At the turn of the epoch the same customer becomes somebody else."""
     path, _ = shop(ANNA)
