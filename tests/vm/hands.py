@@ -172,10 +172,10 @@ class Hands:
             other.close()
 
     async def plug_reader(self) -> None:
-        """Plug in a PN532 on a serial port, which the group of serial ports may open."""
+        """Plug in a PN532 on a serial port, which belongs to the capture half (systemd/touchpoint.udev.rules)."""
         self._reader.plug()
         port = Path(os.path.realpath(READER))  # noqa: ASYNC240 -- no disk is asked
-        shutil.chown(port, group="dialout")
+        shutil.chown(port, user="touchpoint-capture")
         port.chmod(0o660)  # noqa: ASYNC240
 
     async def unplug_reader(self) -> None:

@@ -20,6 +20,7 @@ site = "zrh-1"
 id = "gw-1"
 state = "/var/lib/touchpoint"
 runtime = "/run/touchpoint"
+private = "/var/lib/touchpoint-capture"
 group = "touchpoint"
 [mqtt]
 host = "10.0.2.2"
@@ -52,7 +53,7 @@ layout = "us"
 kind = "link"
 prefix = "https://id.acme.example/m/"
 """
-UDEV = """SUBSYSTEM=="input", KERNEL=="event*", ATTRS{name}=="Simulated scanner", GROUP="input", MODE="0660", \\
+UDEV = """SUBSYSTEM=="input", KERNEL=="event*", ATTRS{name}=="Simulated scanner", \\
   SYMLINK+="input/by-id/usb-simulated-event-kbd\""""
 NAMESPACE = bytes.fromhex("a1b2c3d4e5f60718293a")
 STRANGER = "5A:11:0C:7B:3E:99"
@@ -72,15 +73,27 @@ GRANT = "/run/grant"
 UID = "04a1b2c3d4e5f6"
 INSTALL = """set -e
 /opt/touchpoint/bin/pip install --quiet --no-index --no-deps /mnt/share/touchpoint_gateway-*.whl
-cp /mnt/share/systemd/*.service /mnt/share/systemd/*.mount /etc/systemd/system/
-cp /mnt/share/systemd/touchpoint.sysusers.conf /usr/lib/sysusers.d/touchpoint.conf
-cp /mnt/share/systemd/touchpoint.tmpfiles.conf /usr/lib/tmpfiles.d/touchpoint.conf
+ln -s . /opt/touchpoint/current
+cd /mnt/share/systemd
+cp *.service *.target *.timer *.mount /etc/systemd/system/
+cp touchpoint.sysusers.conf /usr/lib/sysusers.d/touchpoint.conf
+cp touchpoint.tmpfiles.conf /usr/lib/tmpfiles.d/touchpoint.conf
+cp touchpoint.udev.rules /usr/lib/udev/rules.d/60-touchpoint.rules
+cp touchpoint.dbus.conf /usr/share/dbus-1/system.d/touchpoint.conf
+mkdir /etc/systemd/system/touchpoint-capture.service.d
+cat > /etc/systemd/system/touchpoint-capture.service.d/simulated.conf <<'END'
+[Service]
+BindReadOnlyPaths=/run/hands
+END
+echo 'd /run/hands 0755' > /etc/tmpfiles.d/simulated.conf
+cd /root
 systemd-sysusers
-systemd-tmpfiles --create touchpoint.conf
+systemd-tmpfiles --create touchpoint.conf simulated.conf
 cat > /etc/udev/rules.d/70-simulated.rules <<'END'
 {udev}
 END
 udevadm control --reload
+systemctl reload dbus
 cat > /etc/touchpoint/gateway.toml <<'END'
 {configuration}
 END
@@ -92,7 +105,7 @@ touchpoint keys new /root/root.key > /dev/null
 touchpoint keys derive --root /root/root.key --out /etc/touchpoint/keys.json --tenant acme --site zrh-1 > /dev/null
 chown touchpoint-capture /etc/touchpoint/keys.json
 systemctl daemon-reload
-systemctl enable --quiet var-lib-bluetooth.mount touchpoint-capture touchpoint-uplink
+systemctl enable --quiet var-lib-bluetooth.mount touchpoint-capture touchpoint-uplink touchpoint.target
 systemctl start var-lib-bluetooth.mount bluetooth
 systemctl start touchpoint-capture touchpoint-uplink
 touchpoint touchpoints import /root/registry.csv
@@ -209,9 +222,9 @@ class Shop:
     async def install(self, clock: str = "trusted") -> str:
         """Do what systemd/README.md says."""
         await self.guest.do("plug_radio")
-        await self.guest.do("plug_reader")
         configuration = CONFIGURATION.format(port=self.broker.port, clock=clock)
         await self.run(INSTALL.format(udev=UDEV, configuration=configuration, registry=REGISTRY), 400)
+        await self.guest.do("plug_reader")
         await self.guest.do("plug_scanner")
         active = await self.run("systemctl is-active touchpoint-capture touchpoint-uplink bluetooth")
         return " ".join(active.split())
