@@ -12,6 +12,7 @@ from gateway.cli import (
     consent,
     cues,
     demo,
+    doctor,
     erase,
     keys,
     outbox,
@@ -24,6 +25,7 @@ from gateway.cli import (
     training,
     wipe,
 )
+from gateway.language import _
 
 app = typer.Typer(
     name="touchpoint",
@@ -43,6 +45,7 @@ touchpoint check, touchpoint touchpoints import FILE, touchpoint run.""",
 app.command(short_help="Watch a boutique's day in 20 seconds.")(demo.demo)
 app.command(short_help="Play recorded sightings through the same path.")(replay.replay)
 app.command(short_help="Check the configuration before a start.")(check.check)
+app.command(short_help=_("Say all that is wrong, and how to fix it."), help=doctor.HELP)(doctor.doctor)
 app.command(short_help="Run the gateway: both halves.")(run.run)
 app.command(short_help="Run the capture half alone: no network.")(run.capture)
 app.command(short_help="Run the uplink half alone: no devices, no keys.")(run.uplink)

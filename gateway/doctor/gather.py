@@ -1,0 +1,338 @@
+"""Finding the facts out: the kernel's files below a root (`/`; another in tests), BlueZ over D-Bus, the broker.
+
+Nothing is changed, nobody is logged in anywhere, and no error ends it: what cannot be found out is None.
+"""
+
+import ctypes.util
+import fcntl
+import os
+import re
+import socket
+import ssl
+import stat
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from cryptography import x509
+
+from gateway.clock import Clock as Now
+from gateway.clock import kernel_says_synced
+from gateway.config import ConfigError, Problem, ReaderSettings, Settings, load, password, tls_problems, warnings
+from gateway.doctor.bluez import powered
+from gateway.doctor.facts import (
+    Bluetooth,
+    Broker,
+    Certificate,
+    Clock,
+    Disk,
+    Facts,
+    Halves,
+    Need,
+    Node,
+    Switch,
+    UsbReader,
+    User,
+)
+from gateway.doctor.users import runs_as
+from gateway.keys import key_files, key_ring, ring_warnings
+from gateway.store.database import StoreError
+from gateway.store.progress import Followed, components
+
+READ, WRITE, SEARCH = 4, 2, 1
+PATIENCE = 5.0
+"""Seconds for the broker, and for a command."""
+FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
+USB_READERS = {("054c", "06c1"): "Sony RC-S380", ("054c", "06c3"): "Sony RC-S380", ("072f", "2200"): "ACS ACR122U"}
+_SERIAL = re.compile(r"tty:([^:]+(?::[^:]+)*?):(?:pn532|arygon)")
+
+
+def gather(path: Path, root: Path = Path("/")) -> Facts:
+    """Find out everything about a gateway with this configuration; without one that can be read, about the machine."""
+    try:
+        settings = load(path)
+    except ConfigError as error:
+        return replace(_machine(root, None), configuration=tuple(map(str, error.problems)))
+    return replace(
+        _machine(root, settings),
+        configuration=tuple(map(str, [*tls_problems(settings), *_no_password(settings)])),
+        warnings=tuple(warnings(settings)),
+        needs=tuple(_needs(settings, root)),
+        bluetooth=_bluetooth(settings.readers, root),
+        usb_wanted=any(each.kind == "nfc" and each.device.startswith("usb") for each in settings.readers),
+        certificates=tuple(_certificates(settings)),
+        broker=broker(settings),
+        halves=_halves(settings),
+        ring=_ring(settings),
+    )
+
+
+def _machine(root: Path, settings: Settings | None) -> Facts:
+    clock = Now()
+    trusted = settings is not None and settings.clock.source == "trusted"
+    battery = any((root / "sys/class/rtc").glob("rtc*"))
+    model = _text(root / "proc/device-tree/model") or ""
+    return Facts(
+        Clock(clock.now().wall_ms, kernel_says_synced(), trusted, battery),
+        usb=tuple(_usb(root)),
+        libusb=ctypes.util.find_library("usb-1.0") is not None,
+        disk=None if settings is None else _disk(settings, root),
+        throttled=_hexadecimal(_text(root / FIRMWARE)),
+        raspberry="Raspberry" in model,
+        zone_set=settings is None or settings.gateway.time_zone is not None,
+        zone=_zone(root),
+    )
+
+
+def _no_password(settings: Settings) -> list[Problem]:
+    try:
+        password(settings)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    except OSError:
+        return None
+
+
+def _hexadecimal(text: str | None) -> int | None:
+    return int(text, 16) if text and re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", text) else None
+
+
+def _decimal(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdecimal() else None
+
+
+def _zone(root: Path) -> str | None:
+    """Return the device's time zone, as /etc/localtime links to it (localtime(5)); without the link it is UTC."""
+    try:
+        link = str((root / "etc/localtime").readlink())
+    except OSError:
+        return None
+    return link.partition("zoneinfo/")[2] or None
+
+
+def _needs(settings: Settings, root: Path) -> Iterator[Need]:
+    """List what each half must be able to use."""
+    gateway, mqtt = settings.gateway, settings.mqtt
+    capture, uplink = runs_as("touchpoint-capture", root), runs_as("touchpoint-uplink", root)
+    for path, name in {gateway.sockets: "gateway.runtime", gateway.state: "gateway.state"}.items():
+        yield from (_need(name, path, READ | WRITE | SEARCH, user) for user in dict.fromkeys((capture, uplink)))
+    for name, path in key_files(settings).items():
+        if path.exists() or name in {"sun.keys", "ble.beacons"}:  # what else is missing is said elsewhere
+            user = uplink if name.startswith("mqtt.") else capture
+            yield replace(_need(name, path, READ, user), secret=True)
+    if mqtt.ca is not None and mqtt.ca.exists():
+        yield _need("mqtt.ca", mqtt.ca, READ, uplink)
+    for reader in settings.readers:
+        if (device := device_of(reader)) is not None:
+            yield replace(_need(reader.name, device, READ | WRITE, capture), device=True)
+
+
+def device_of(reader: ReaderSettings) -> Path | None:
+    """Return the device file of a reader; None if it has none."""
+    if reader.kind == "scanner":
+        return Path(reader.device)
+    serial = _SERIAL.fullmatch(reader.device) if reader.kind == "nfc" else None
+    if serial is None:
+        return None
+    return Path(serial[1]) if serial[1].startswith("/") else Path("/dev", f"tty{serial[1]}")
+
+
+def _need(name: str, path: Path, bits: int, user: User) -> Need:
+    try:
+        seen = path.stat()
+    except FileNotFoundError:
+        return Need(name, str(path), bits, user, None, there=False)
+    except OSError:
+        return Need(name, str(path), bits, user, None, there=None)
+    node = Node(stat.S_IMODE(seen.st_mode) & 0o777, seen.st_uid, seen.st_gid, _group(seen.st_gid))
+    return Need(name, str(path), bits, user, node, there=True)
+
+
+def _group(gid: int) -> str:
+    import grp  # noqa: PLC0415  # reads a database that a container may not have
+
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _usb(root: Path) -> Iterator[UsbReader]:
+    """List the NFC readers on USB (sysfs)."""
+    devices = root / "sys/bus/usb/devices"
+    for device in sorted(devices.glob("*")):
+        known = USB_READERS.get((_text(device / "idVendor") or "", _text(device / "idProduct") or ""))
+        if known is not None:
+            drivers = (link.resolve().name for link in device.glob(f"{device.name}:*/driver"))
+            yield UsbReader(known, next((name for name in drivers if name != "usbfs"), None))
+
+
+def _bluetooth(readers: Iterable[ReaderSettings], root: Path) -> Bluetooth:
+    wanted = tuple(reader.adapter for reader in readers if reader.kind == "ble")
+    if not wanted:
+        return Bluetooth()
+    adapters = tuple(sorted(path.name for path in (root / "sys/class/bluetooth").glob("hci*") if ":" not in path.name))
+    return Bluetooth(wanted, tuple(_switches(root)), adapters, powered(), _bluez(), _in_memory(root))
+
+
+def _switches(root: Path) -> Iterator[Switch]:
+    """List the radio switches of Bluetooth (Documentation/ABI/stable/sysfs-class-rfkill)."""
+    for path in sorted((root / "sys/class/rfkill").glob("rfkill*")):
+        if _text(path / "type") == "bluetooth":
+            soft, hard = (_text(path / name) == "1" for name in ("soft", "hard"))
+            yield Switch(_text(path / "name") or path.name, soft, hard)
+
+
+def _bluez() -> tuple[int, int] | None:
+    """Ask for the version of BlueZ: it does not say so over D-Bus."""
+    for command in ("bluetoothctl", "/usr/libexec/bluetooth/bluetoothd"):
+        found = re.search(r"(\d+)\.(\d+)", _said(command, "--version") or "")
+        if found:
+            return int(found[1]), int(found[2])
+    return None
+
+
+def _said(*command: str) -> str | None:
+    """Run a command that only says something."""
+    with suppress(OSError, subprocess.SubprocessError):
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)  # noqa: S603  # ours
+        return ran.stdout
+    return None
+
+
+def _mounts(root: Path) -> dict[str, tuple[str, str, str]]:
+    """Return what is mounted where: device, type and options (proc(5), /proc/self/mounts)."""
+    fields = [line.split(" ") for line in (_text(root / "proc/self/mounts") or "").splitlines()]
+    return {each[1]: (each[0], each[2], each[3]) for each in fields if len(each) > 3}  # noqa: PLR2004  # its fields
+
+
+def _in_memory(root: Path) -> bool | None:
+    mounts = _mounts(root)
+    if not mounts:
+        return None
+    return mounts.get("/var/lib/bluetooth", ("", "", ""))[1] in {"tmpfs", "ramfs"}
+
+
+def _disk(settings: Settings, root: Path) -> Disk | None:
+    gateway = settings.gateway
+    try:
+        seen = os.statvfs(gateway.state if gateway.state.exists() else gateway.state.parent)
+        used = sum(path.stat().st_size for path in gateway.state.glob("capture.db*"))
+    except OSError:
+        return None
+    device = _mounted(gateway.state.resolve(), root)
+    free, limit = seen.f_bavail * seen.f_frsize, gateway.limit_mb * 1024 * 1024
+    read_only = bool(seen.f_flag & os.ST_RDONLY)
+    errors = _decimal(_text(root / "sys/fs/ext4" / device / "errors_count")) if device else None
+    return Disk(str(gateway.state), free, max(limit - used, 0), read_only, errors, _wear(device, root))
+
+
+def _mounted(path: Path, root: Path) -> str | None:
+    """Return the name of the block device on which a path lies, as `mmcblk0p2`."""
+    mounts = _mounts(root)
+    at = next((str(each) for each in (path, *path.parents) if str(each) in mounts), None)
+    device = mounts[at][0] if at else ""
+    return Path(device).name if device.startswith("/dev/") else None
+
+
+def _wear(device: str | None, root: Path) -> int | None:
+    """Return how many tenths of its life a flash memory has used, as eMMC says (JEDEC JESD84-B51, 7.4.33)."""
+    disk = re.match(r"mmcblk\d+", device or "")
+    told = _text(root / "sys/block" / disk[0] / "device/life_time") if disk else None
+    worst = max((_hexadecimal(part) or 0 for part in (told or "").split()), default=0)
+    return worst or None
+
+
+def _certificates(settings: Settings) -> Iterator[Certificate]:
+    """Read the dates of the certificates that the configuration names; of authorities the first to expire."""
+    for setting, path in (("mqtt.ca", settings.mqtt.ca), ("mqtt.certificate", settings.mqtt.certificate)):
+        with suppress(OSError, ValueError):
+            held = x509.load_pem_x509_certificates(path.read_bytes()) if path else []
+            held = held[:1] if setting == "mqtt.certificate" else held
+            for each in sorted(held, key=lambda each: each.not_valid_after_utc)[:1]:
+                times = (each.not_valid_before_utc, each.not_valid_after_utc)
+                yield Certificate(setting, *(int(at.timestamp() * 1000) for at in times))
+
+
+def broker(settings: Settings) -> Broker:
+    """Connect to the broker, shake hands where it is encrypted, and leave."""
+    mqtt = settings.mqtt
+    said = partial(Broker, mqtt.host, mqtt.port, mqtt.ca is not None)
+    try:
+        _connect(settings)
+    except OSError as error:
+        return said(*_failure(error))
+    return said()
+
+
+def _failure(error: OSError) -> tuple[str, str]:
+    """Return what kind of failure it was, and what is known about it."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return "certificate", error.verify_message
+        case ssl.SSLError():
+            return "tls", error.reason or ""
+        case socket.gaierror():
+            return "name", ""
+        case ConnectionRefusedError():
+            return "refused", ""
+        case TimeoutError():
+            return "timeout", ""
+        case _:
+            return "network", error.strerror or ""
+
+
+def _connect(settings: Settings) -> None:
+    mqtt = settings.mqtt
+    with socket.create_connection((mqtt.host, mqtt.port), PATIENCE) as plain:
+        if mqtt.ca is not None:
+            context = ssl.create_default_context(cafile=str(mqtt.ca))
+            if mqtt.certificate is not None:
+                context.load_cert_chain(mqtt.certificate, mqtt.key, password="")
+            with context.wrap_socket(plain, server_hostname=mqtt.host):
+                pass
+
+
+def _halves(settings: Settings) -> Halves:
+    state = settings.gateway.state
+    return Halves(_held(state / "capture.lock"), _held(state / "uplink.lock"), _told(settings))
+
+
+def _held(lock: Path) -> bool | None:
+    """Tell whether a half holds its lock; None where we may not look."""
+    try:
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
+def _told(settings: Settings) -> dict[str, str]:
+    """Return what the uplink half has written down as wrong."""
+    with suppress(StoreError), closing(Followed(settings.gateway.state)) as followed:
+        connection = followed.connection()
+        parts = components(connection) if connection else {}
+        return {name: part.reason or "failed" for name, part in parts.items() if not part.ok}
+    return {}
+
+
+def _ring(settings: Settings) -> tuple[str, ...] | None:
+    try:
+        ring = key_ring(settings)
+    except (ConfigError, OSError):
+        return None
+    return None if ring is None else tuple(ring_warnings(ring, Now().now().wall_ms))
