@@ -30,6 +30,7 @@ from tests.benchmarks import (
     scanner,
     sightings,
     storage,
+    usage,
 )
 from tests.benchmarks.chart import chart
 from tests.benchmarks.row import HEADER, Row, line
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[], Iterable[Row]]] = {
     "sightings": sightings.rows,
     "ble": ble.rows,
     "ingest": ingest.rows,
+    "usage": usage.rows,
     "drain": drain.rows,
     "checksums": checksums.rows,
     "peers": peers.rows,
