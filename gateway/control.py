@@ -69,7 +69,7 @@ class _Bell(asyncio.DatagramProtocol):
 async def doorbell(runtime: Path, half: str, heard: asyncio.Event | None = None) -> AsyncIterator[asyncio.Event]:
     """Hang up the doorbell of a half, whose lock is held; the event is set by each ring."""
     path, heard = bell_path(runtime, half), heard or asyncio.Event()
-    with _bound(path, socket.SOCK_DGRAM) as bell:
+    with bound(path, socket.SOCK_DGRAM) as bell:
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Bell(heard), sock=bell)
         try:
             yield heard
@@ -91,6 +91,11 @@ class Ringer:
         with contextlib.suppress(OSError):
             self._socket.sendto(b".", str(self.path))
 
+    def is_heard(self) -> bool:
+        """Tell whether the other half runs: whether anybody has hung up that doorbell. It is not rung."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+            return asking.connect_ex(str(self.path)) == 0
+
     def close(self) -> None:
         """Close the socket."""
         if self._socket is not None:
@@ -99,17 +104,17 @@ class Ringer:
 
 
 @contextmanager
-def _bound(path: Path, kind: socket.SocketKind) -> Iterator[socket.socket]:
+def bound(path: Path, kind: socket.SocketKind) -> Iterator[socket.socket]:
     """Bind a Unix socket for this user and group, instead of one that a dead process left. Raises StoreError."""
-    with socket.socket(socket.AF_UNIX, kind) as bound:
-        bound.setblocking(False)  # noqa: FBT003  # the socket module's own signature
+    with socket.socket(socket.AF_UNIX, kind) as made:
+        made.setblocking(False)  # noqa: FBT003  # the socket module's own signature
         try:
-            _bind(bound, path)
+            _bind(made, path)
         except OSError as error:
             wrong = error.strerror or "unknown error"
             raise StoreError("listen at", path, wrong, access_hint(path.parent)) from None
         try:
-            yield bound
+            yield made
         finally:
             path.unlink(missing_ok=True)
 
@@ -126,7 +131,7 @@ def _bind(unbound: socket.socket, path: Path) -> None:
 @asynccontextmanager
 async def serve(runtime: Path, handlers: Mapping[str, Handler], group: str | None) -> AsyncIterator[None]:
     """Answer requests with the handler of their name while the context is open."""
-    with _bound(control_path(runtime), socket.SOCK_STREAM) as listening:
+    with bound(control_path(runtime), socket.SOCK_STREAM) as listening:
         talks: set[asyncio.Task[None]] = set()
 
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -170,6 +170,18 @@ async def test_nobody_leaves_while_the_scanner_is_down(shop: Shop) -> None:
     assert kinds(shop) == [EventType.APPEARED, EventType.DISAPPEARED]
 
 
+async def test_readers_are_part_of_the_condition(shop: Shop) -> None:
+    """How each reader fares is left for the uplink; one that a command has borrowed is not down."""
+    async with shop.running():
+        shop.capture.show(SourceStatus("salon", up=False, reason="unplugged"))
+        shop.capture.show(SourceStatus("scanner", up=False, reason="lent to a command", lent=True))
+        with closing(Backlog(shop.directory)) as backlog:
+            await until(lambda: backlog.condition().get("reader:salon") == "unplugged")
+            assert backlog.condition()["reader:scanner"] is None
+        shop.capture.show(SourceStatus("salon", up=True))
+        assert shop.capture.condition()["reader:salon"] is None
+
+
 async def test_what_no_source_could_read_counts_too(shop: Shop) -> None:
     """A reading that never became a sighting is a number with a reason."""
     async with shop.open() as capture:

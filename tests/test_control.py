@@ -91,6 +91,19 @@ async def test_a_lost_ring_does_no_harm(directory: Path) -> None:
             ring()
 
 
+async def test_whether_the_other_half_runs(directory: Path) -> None:
+    """A half runs while its doorbell hangs; what a dead process left does not count, and nobody is rung to find out."""
+    with closing(Ringer(bell_path(directory, "capture"))) as ringer:
+        assert not ringer.is_heard()
+        async with doorbell(directory, "capture") as heard:
+            assert ringer.is_heard()
+            await asyncio.sleep(0)
+            assert not heard.is_set()
+        with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as left:
+            left.bind(str(bell_path(directory, "capture")))
+        assert not ringer.is_heard()
+
+
 async def test_a_bell_that_nobody_answers_never_blocks(directory: Path) -> None:
     """A process that hangs lets its queue fill up; the ringer goes on."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hung, closing(Ringer(directory / "hung.bell")) as ring:

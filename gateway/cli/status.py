@@ -73,6 +73,8 @@ def _wrong(parts: "Mapping[str, Component]") -> dict[str, str | None]:
 
 
 def _problems(found: dict[str, Any]) -> list[str]:
+    from gateway.store.condition import is_of_reader
+
     problems = [] if found["running"] else ["the capture half is not running: touchpoint run"]
     down = {name: each for name, each in found["readers"].items() if not each["up"] and not each["lent"]}
     problems += [f"reader {name}: {each['reason']}" for name, each in down.items()]
@@ -80,7 +82,8 @@ def _problems(found: dict[str, Any]) -> list[str]:
         problems.append("the uplink half has not reported yet; is it running?")
     elif not found["broker"]["ok"]:
         problems.append(f"broker: {found['broker']['reason']}")
-    problems += [f"{name}: {wrong}" for name, wrong in found["health"].items() if wrong and name != "keys"]
+    said = {name: wrong for name, wrong in found["health"].items() if name != "keys" and not is_of_reader(name)}
+    problems += [f"{name}: {wrong}" for name, wrong in said.items() if wrong]
     if not found["key"]:
         problems.append("no key is in force: no subject is named in any event; see touchpoint keys --help")
     elif found["health"].get("keys"):

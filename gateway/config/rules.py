@@ -1,6 +1,7 @@
 """Rules of the configuration that come from elsewhere: the kernel's, the identifiers', the arithmetic of guessing."""
 
 import re
+from ipaddress import ip_address
 from pathlib import Path
 
 from gateway.core.decode import link
@@ -8,6 +9,7 @@ from gateway.core.event import NAME
 
 SOCKET_PATH = 107
 """Bytes that the path of a Unix socket may have (unix(7): sun_path holds 108 with its end)."""
+LAST_PORT = 65_535
 ENOUGH_BITS = 128
 """What a token needs at random, so that nobody can undo its hash by trying all."""
 _BITS_A_DIGIT = 4
@@ -28,6 +30,21 @@ def socket_fault(directory: Path) -> str | None:
     return (
         f"the path of the socket in it has {length} bytes, {SOCKET_PATH} are allowed" if length > SOCKET_PATH else None
     )
+
+
+def loopback(listen: str) -> tuple[str, int] | None:
+    """Return address and port of `127.0.0.1:9464` or `[::1]:9464`; None if others could reach it, or it is neither."""
+    host, _, port = listen.rpartition(":")
+    if not re.fullmatch("[1-9][0-9]{0,4}", port) or int(port) > LAST_PORT:
+        return None
+    if bracketed := re.fullmatch(r"\[([0-9a-f:]+)\]", host):
+        host = bracketed[1]
+    elif ":" in host:
+        return None
+    try:
+        return (host, int(port)) if ip_address(host).is_loopback else None
+    except ValueError:
+        return None
 
 
 def prefix_fault(kind: str | None, prefix: str) -> tuple[str, str] | None:

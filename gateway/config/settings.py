@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from gateway.config.problem import wrong
-from gateway.config.rules import ENOUGH_BITS, bearer_bits, is_name, prefix_fault, socket_fault
+from gateway.config.rules import ENOUGH_BITS, bearer_bits, is_name, loopback, prefix_fault, socket_fault
 from gateway.config.secret import secret_path
 from gateway.core.contract import Topics
 from gateway.core.event import Channel
@@ -55,6 +55,13 @@ def _nfc_device(value: str) -> str:
     """Accept what nfcpy can open. Its PN532 driver hands the port to a shell, so its characters are counted out."""
     if not _NFC_DEVICE.fullmatch(value):
         raise wrong("is no NFC reader", 'for example "usb", "tty:USB0:pn532" or "tty:/dev/serial/by-id/usb-...:pn532"')
+    return value
+
+
+def _listen(value: str) -> str:
+    """Accept what no other machine can reach."""
+    if value not in {"socket", "off"} and loopback(value) is None:
+        raise wrong("is no address of this machine alone with a port", 'for example "127.0.0.1:9464"; or "socket"')
     return value
 
 
@@ -399,6 +406,14 @@ class AuditSettings(_Table):
     """How long entries are kept. Some laws ask for a year at least."""
 
 
+class MetricsSettings(_Table):
+    """Figures for Prometheus: what was counted and how the parts fare. No identity is among them."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = Field(default="socket", examples=["127.0.0.1:9464"])
+    """Where GET /metrics is answered. socket: at metrics.sock in the directory of the sockets. An address of this
+    machine alone, with a port. off: nowhere."""
+
+
 class ReaderSettings(_Table):
     """A device that reads."""
 
@@ -564,6 +579,7 @@ class Settings(_Table):
     visit: VisitSettings = VisitSettings()
     consent: ConsentSettings = ConsentSettings()
     audit: AuditSettings = AuditSettings()
+    metrics: MetricsSettings = MetricsSettings()
     readers: Annotated[tuple[ReaderSettings, ...], Field(strict=False)] = Field(default=(), alias="reader")
     bearers: Annotated[tuple[BearerSettings, ...], Field(strict=False)] = Field(default=(), alias="bearer")
     badges: Annotated[tuple[BadgeSettings, ...], Field(strict=False)] = Field(default=(), alias="badge")

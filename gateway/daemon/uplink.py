@@ -22,8 +22,11 @@ from gateway.together import first_failure
 from gateway.uplink.connect import Uplink
 from gateway.uplink.downlink import Downlink
 from gateway.uplink.forward import Forwarder
+from gateway.uplink.measured import Measured
 from gateway.uplink.mqtt import Broker
+from gateway.uplink.scrape import Exposition, scraped
 
+MEBIBYTE = 1024 * 1024
 LOOK_SECONDS = 1.0
 """How often to see whether a file was found damaged."""
 
@@ -65,7 +68,11 @@ async def _uplink(settings: Settings) -> None:
         )
         downlink = Downlink(database, gateway.topics, issuers(settings), forwarder, clock.now, ring)
         ours = version("touchpoint-gateway")
-        working = Uplink(broker(settings), gateway.topics, forwarder, downlink, clock.now, ours)
+        working = Uplink(
+            broker(settings), gateway.topics, forwarder, downlink, clock.now, ours, capture_runs=ring.is_heard
+        )
+        metrics = measured_by(settings, working)
+        await stack.enter_async_context(scraped(settings.metrics.listen, gateway.sockets, metrics))
         await stack.enter_async_context(watched(watchdog(database, working)))
         await first_failure(working.run(), _until_damaged(gateway.state))
 
@@ -77,6 +84,29 @@ def watchdog(database: sqlite3.Connection, working: Uplink) -> Watchdog:
         prove_writable(database)
 
     return Watchdog(prove, working.fares)
+
+
+def measured_by(settings: Settings, working: Uplink) -> Exposition:
+    """Return what answers a scrape."""
+    gateway = settings.gateway
+    names = {"version": working.version, "tenant": gateway.tenant, "site": gateway.site, "gateway": gateway.id}
+    measured = Measured(
+        names,
+        gateway.state,
+        gateway.limit_mb * MEBIBYTE,
+        {reader.name: reader.kind for reader in settings.readers},
+        settings.mqtt.certificate,
+        working.now,
+        lambda: working.connected,
+        working.own_condition,
+    )
+
+    def exposed(accept: str | None) -> tuple[bytes, str]:
+        from gateway.uplink.metrics import exposition  # noqa: PLC0415  # a library that is loaded only if somebody asks
+
+        return exposition(measured, accept)
+
+    return exposed
 
 
 async def _until_damaged(state: Path) -> None:

@@ -106,6 +106,14 @@ class Backlog(Reading):
         return int(row[0]) if row else 0
 
     @explained
+    def oldest_ms(self, delivered: int) -> int | None:
+        """Return the time of the oldest event after what is delivered (Unix milliseconds); None when nothing waits."""
+        connection = self.connection()
+        oldest = "SELECT wall_ms FROM outbox WHERE sequence > ? ORDER BY sequence LIMIT 1"
+        row = connection.execute(oldest, (delivered,)).fetchone() if connection is not None else None
+        return int(row[0]) if row else None
+
+    @explained
     def audit_head(self) -> str | None:
         """Return the head of the audit log."""
         connection = self.connection()
@@ -113,7 +121,7 @@ class Backlog(Reading):
 
     @explained
     def condition(self) -> dict[str, str | None]:
-        """Return what is wrong with the capture half's keys and consents, by component; None where nothing is."""
+        """Return what is wrong with the capture half's parts and readers, by component; None where nothing is."""
         connection = self.connection()
         return condition.read(connection) if connection else {}
 

@@ -1,4 +1,4 @@
-"""How keys, consents and store fare, left by capture in its file for the uplink half and the CLI to tell."""
+"""How keys, consents, store and readers fare, left by capture in its file for the uplink half and the CLI to tell."""
 
 import json
 import sqlite3
@@ -7,6 +7,17 @@ from collections.abc import Mapping
 from gateway.store import marks
 
 _MARK = "condition"
+_READER = "reader:"
+
+
+def of_reader(name: str) -> str:
+    """Return what the component is called that a reader is."""
+    return f"{_READER}{name}"
+
+
+def is_of_reader(component: str) -> bool:
+    """Tell whether a component is a reader."""
+    return component.startswith(_READER)
 
 
 def tell(connection: sqlite3.Connection, wrong: Mapping[str, str | None]) -> None:

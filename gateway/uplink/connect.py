@@ -53,6 +53,10 @@ class Uplink:
     now: Callable[[], Moment]
     version: str
     dice: random.Random = field(default_factory=random.SystemRandom)
+    capture_runs: Callable[[], bool] = lambda: True
+    """Whether the other half runs."""
+    connected: bool = False
+    """Whether a broker takes what is published, at this moment."""
 
     async def run(self) -> None:
         """Connect and reconnect for ever."""
@@ -60,7 +64,7 @@ class Uplink:
         while True:
             started_ns, soon = self.now().boot_ns, True
             try:
-                await self._connected()
+                await self._stay_connected()
             except MqttError as error:
                 soon = error.passes_soon
                 self._report(ok=False, reason=str(error))
@@ -90,7 +94,7 @@ class Uplink:
         """Wait for somebody to mend what only people can: half a limit to a whole one."""
         return self.dice.uniform(BACKOFF_SECONDS_MAX / 2, BACKOFF_SECONDS_MAX)
 
-    async def _connected(self) -> None:
+    async def _stay_connected(self) -> None:
         will = self._state(online=False)
         async with connect(self.broker, will) as connection:
             try:
@@ -98,6 +102,8 @@ class Uplink:
             except (asyncio.CancelledError, RestartAskedError):
                 await self._say_goodbye(connection)
                 raise
+            finally:
+                self.connected = False
 
     async def _speak(self, connection: Connection) -> None:
         """Subscribe, say who is there, and forward until one part of it fails.
@@ -107,6 +113,7 @@ class Uplink:
         await self._subscribe(connection)
         await connection.publish(self._state(online=True))
         self._report(ok=True, reason=None)
+        self.connected = True
         await first_failure(self._forward(connection), self._report_on(connection), self._fetch_again(connection))
 
     async def _subscribe(self, connection: Connection) -> None:
@@ -149,7 +156,7 @@ class Uplink:
     async def _fetch_again(self, connection: Connection) -> None:
         """Subscribe to the consents once more when they must be fetched, and the clock can judge them."""
         while True:
-            if self.downlink.consents.fetch and self.now().quality is not ClockQuality.UNSYNCED:
+            if self.downlink.consents.fetch and not self._is_unsynced():
                 self.downlink.connected()
                 await self._try_to_subscribe(connection, self.topics.consent_filter)
                 await self._try_to_subscribe(connection, self.topics.consent_state)
@@ -195,11 +202,21 @@ class Uplink:
     def _health(self, *, online: bool) -> dict[str, ComponentHealth]:
         """Tell how every component of both halves fares."""
         health = {name: ComponentHealth(ok=part.ok, reason=part.reason) for name, part in self._components().items()}
-        condition = self.forwarder.backlog.condition()
+        condition = self.forwarder.backlog.condition() | self.own_condition()
         health |= {name: ComponentHealth(ok=wrong is None, reason=wrong) for name, wrong in condition.items()}
         if online:  # whoever reads this has it from the broker: the last failure to reach it is over
             health["broker"] = ComponentHealth(ok=True, reason=None)
         return health
+
+    def own_condition(self) -> dict[str, str | None]:
+        """Tell what this half sees for itself: whether the other runs, and whether the clock can be believed."""
+        return {
+            "capture": None if self.capture_runs() else "the capture half is not running: nothing is read",
+            "clock": "it is not synced: no subject is named" if self._is_unsynced() else None,
+        }
+
+    def _is_unsynced(self) -> bool:
+        return self.now().quality is ClockQuality.UNSYNCED
 
     def _components(self) -> dict[str, Component]:
         return components(self.forwarder.database)

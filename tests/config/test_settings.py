@@ -295,3 +295,24 @@ def test_the_file_of_beacons_lies_beside_the_configuration_or_is_a_credential(
     assert load("").ble.path is None
     assert load('[ble]\nbeacons = "/etc/touchpoint/beacons.json"').ble.path == Path("/etc/touchpoint/beacons.json")
     assert load('[ble]\nbeacons = "beacons"').ble.path == Path("/run/credentials/x/beacons")
+
+
+@pytest.mark.parametrize("listen", ["socket", "off", "127.0.0.1:9464", "127.9.9.9:1", "[::1]:65535"])
+def test_metrics_on_this_machine(load: Load, listen: str) -> None:
+    """Metrics are answered at a socket, or at an address that no other machine reaches."""
+    assert load(f'[metrics]\nlisten = "{listen}"\n').metrics.listen == listen
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        *("0.0.0.0:9464", "[::]:9464", "192.0.2.1:9464", ":9464", "9464", "localhost:9464", "127.0.0.1"),
+        *("127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:09", "::1:9464", "[::1]", "[fe80::1]:9464", ""),
+    ],
+)
+def test_metrics_for_others(load: Load, listen: str) -> None:
+    """What others could reach, or what is no address, is refused."""
+    key, fault, hint = problem_of(load, f'[metrics]\nlisten = "{listen}"\n')
+    assert (key, fault) == ("metrics.listen", "is no address of this machine alone with a port")
+    assert hint is not None
+    assert "127.0.0.1:9464" in hint

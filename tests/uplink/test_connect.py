@@ -13,6 +13,8 @@ import pytest
 
 from gateway.core.event import State
 from gateway.core.jws import Issuers
+from gateway.core.sighting import ClockQuality
+from gateway.store import condition
 from gateway.store.database import forget_deleted, open_writer
 from gateway.store.progress import Component, components
 from gateway.store.recovery import suspect
@@ -84,6 +86,26 @@ async def test_birth_after_trouble_does_not_speak_of_it(bench: Bench, fake: Fake
         fake.connack = 0
         await until(lambda: states(fake))
     assert states(fake)[0].health["broker"].reason is None
+
+
+async def test_health_of_every_part(bench: Bench, fake: FakeBroker, dice: Dice) -> None:
+    """The centre sees what capture told of itself, its readers among it, whether it runs, and the clock."""
+    connection = open_writer(bench.directory, CAPTURE)
+    condition.tell(connection, {"keys": None, "reader:salon": "unplugged"})
+    connection.close()
+    bench.clock.lose_sync(ClockQuality.UNSYNCED)
+    half = uplink(bench, fake.port, dice)
+    half.capture_runs = lambda: False
+    work = asyncio.ensure_future(half.run())
+    await until(lambda: half.connected)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    health = states(fake)[0].health
+    assert {name for name, fares in health.items() if fares.ok} == {"broker", "keys"}
+    assert health["reader:salon"].reason == "unplugged"
+    assert health["capture"].reason == "the capture half is not running: nothing is read"
+    assert health["clock"].reason == "it is not synced: no subject is named"
+    assert not half.connected
 
 
 async def test_birth_before_there_is_an_outbox(bench: Bench, fake: FakeBroker, dice: Dice) -> None:
