@@ -12,6 +12,7 @@ from gateway.cli import (
     consent,
     cues,
     demo,
+    diagnose,
     doctor,
     erase,
     keys,
@@ -46,6 +47,7 @@ app.command(short_help="Watch a boutique's day in 20 seconds.")(demo.demo)
 app.command(short_help="Play recorded sightings through the same path.")(replay.replay)
 app.command(short_help="Check the configuration before a start.")(check.check)
 app.command(short_help=_("Say all that is wrong, and how to fix it."), help=doctor.HELP)(doctor.doctor)
+app.command(short_help=_("Make an archive for support."), help=diagnose.HELP)(diagnose.diagnose)
 app.command(short_help="Run the gateway: both halves.")(run.run)
 app.command(short_help="Run the capture half alone: no network.")(run.capture)
 app.command(short_help="Run the uplink half alone: no devices, no keys.")(run.uplink)

@@ -3,7 +3,7 @@
 Nothing is changed, nobody is logged in anywhere, and no error ends it: what cannot be found out is None.
 """
 
-import ctypes.util
+import ctypes
 import fcntl
 import os
 import re
@@ -78,7 +78,7 @@ def _machine(root: Path, settings: Settings | None) -> Facts:
     return Facts(
         Clock(clock.now().wall_ms, kernel_says_synced(), trusted, battery),
         usb=tuple(_usb(root)),
-        libusb=ctypes.util.find_library("usb-1.0") is not None,
+        libusb=_loads("libusb-1.0.so.0"),
         disk=None if settings is None else _disk(settings, root),
         throttled=_hexadecimal(_text(root / FIRMWARE)),
         raspberry="Raspberry" in model,
@@ -93,6 +93,14 @@ def _no_password(settings: Settings) -> list[Problem]:
     except ConfigError as error:
         return error.problems
     return []
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def _text(path: Path) -> str | None:
