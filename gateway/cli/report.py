@@ -15,6 +15,10 @@ from gateway.language import _
 if TYPE_CHECKING:
     from gateway.config import Settings
 
+HELP = _("""Draw which touchpoints are used, and how often: taps, scans and answers, by day or by week.
+
+Bars on a terminal, all to one scale; numbers elsewhere. Tests do not count, nor do forged tags. The counters know no
+customer, and are kept for 400 days.""")
 WEEKS = 12
 """So many are shown unless asked otherwise: a quarter."""
 DAYS = 31
@@ -102,6 +106,7 @@ def _found(
     from contextlib import closing
 
     from gateway.clock import Clock
+    from gateway.core.brandlink import LINKLESS
     from gateway.store import touchpoints, usage
     from gateway.store.backlog import Backlog
 
@@ -111,7 +116,7 @@ def _found(
         connection = backlog.connection()
         known = touchpoints.load(connection)[1] if connection else []
         used = usage.load(connection, shown[0].first.isoformat()) if connection else Counter[usage.Use]()
-    lines = {each.id: Line(each.id, each.name) for each in known}
+    lines = {each.id: Line(each.id, each.name) for each in known if each.kind not in LINKLESS}
     lines |= {name: Line(name, None) for name in sorted({use.touchpoint for use in used} - lines.keys())}
     if unknown := [name for name in names if name not in lines]:
         wrong = _("No touchpoint is called {ids}. Those that are there: touchpoint touchpoints list")
@@ -174,15 +179,11 @@ def _print(found: Sequence[Line], shown: Sequence[Period]) -> None:
     """Draw bars on a terminal, all to one scale; elsewhere print the numbers."""
     if not found:
         fail(_("The registry is empty: touchpoint touchpoints import FILE.csv"), 0)
-    highest = max((number for line in found for number in line.totals), default=0)
-    told = (
-        _("Touches a day from {first} to {last}; the highest bar stands for {highest}.")
-        if shown[0].first == shown[0].last
-        else _("Touches a week from {first} to {last}; the highest bar stands for {highest}.")
-    )
-    typer.echo(told.format(first=shown[0].first, last=shown[-1].last, highest=highest))
+    by_day = shown[0].first == shown[0].last
+    told = _("Touches a day from {first} to {last}.") if by_day else _("Touches a week from {first} to {last}.")
+    typer.echo(told.format(first=shown[0].first, last=shown[-1].last))
     if _draws():
-        _draw(found, highest)
+        _draw(found)
         return
     width = max(len(line.id) for line in found)
     for line in found:
@@ -197,11 +198,12 @@ def _draws() -> bool:
     return console.is_terminal and not console.options.ascii_only
 
 
-def _draw(found: Iterable[Line], highest: int) -> None:
+def _draw(found: Sequence[Line]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    highest = max(number for line in found for number in line.totals)
     table = Table(box=None, padding=(0, 1), show_header=False)
     for justify in ("left", "left", "right", "left"):
         table.add_column(justify=justify, overflow="fold")
@@ -209,6 +211,7 @@ def _draw(found: Iterable[Line], highest: int) -> None:
         bars = "".join(bar(number, highest) for number in line.totals)
         table.add_row(Text(line.id), Text(bars), Text(str(sum(line.totals))), Text(_name(line)))
     Console().print(table)
+    typer.echo(_("The highest bar stands for {highest}.").format(highest=highest))
 
 
 def bar(number: int, highest: int) -> str:

@@ -19,6 +19,7 @@ from gateway.cli.command import (
     show_json,
 )
 from gateway.cli.files import Force, must_be_new, write
+from gateway.cli.report import HELP as REPORT
 from gateway.cli.report import report
 from gateway.language import _, several
 
@@ -37,8 +38,6 @@ beacons.
 One at a time with add, edit and retire, or all of them as a spreadsheet with export and import. What is changed counts
 for the very next tap; the gateway may run or not."""),
 )
-app.command("report", short_help=_("Draw which touchpoints are used, and how often."))(report)
-
 INTERRUPTED = 130
 """128 and SIGINT, as shells report it."""
 MONTH_DAYS = 30
@@ -76,7 +75,11 @@ Identifiers = Annotated[
 ]
 Answers = Annotated[
     list[str] | None,
-    typer.Option("--answer", help=_("Of a feedback point, once for each answer; a link is made that stands for it.")),
+    typer.Option(
+        "--answer",
+        metavar="ANSWER",
+        help=_("Of a feedback point, once for each answer; a link is made that stands for it."),
+    ),
 ]
 
 
@@ -270,7 +273,7 @@ def list_(config: Config = None, *, json: Json = False) -> None:
         fail(_("The registry is empty: touchpoint touchpoints import FILE.csv"), 0)
     rows = [(_("id"), _("kind"), _("zone"), _("last touched"), _("in 30 days"), _("name"))]
     rows += [
-        (each["id"], each["kind"], each["zone"] or "-", _last(each), str(each["touches_30_days"]), _full_name(each))
+        (each["id"], each["kind"], each["zone"] or "-", _last(each), _in_30_days(each), _full_name(each))
         for each in told
     ]
     name_, kind_, zone_, last_, month_, _rest = (max(map(len, column)) for column in zip(*rows, strict=True))
@@ -295,6 +298,9 @@ def show(touchpoint: Id, config: Config = None, *, json: Json = False) -> None:
     for label, text in _lines(told):
         typer.echo(f"  {label:<14}{text}")
     _tell_identifiers(told)
+
+
+app.command("report", short_help=_("Draw which touchpoints are used, and how often."), help=REPORT)(report)
 
 
 def registry_text(file: Path, settings: "Settings") -> str:
@@ -413,10 +419,23 @@ def _standing(touchpoint: "Touchpoint", now_ms: int) -> str:
 
 
 def _last(told: "Mapping[str, Any]") -> str:
-    """Say on which day a touchpoint was last touched."""
+    """Say on which day a touchpoint was last touched; of one that nobody touches, nothing."""
+    if _untouched(told):
+        return "-"
     if told["last_touched"] is None:
         return _("never")
     return told["last_touched"] or _("before the clock was set")
+
+
+def _in_30_days(told: "Mapping[str, Any]") -> str:
+    return "-" if _untouched(told) else str(told["touches_30_days"])
+
+
+def _untouched(told: "Mapping[str, Any]") -> bool:
+    """Tell whether it is a beacon or the like, which is heard and not touched."""
+    from gateway.core.brandlink import LINKLESS
+
+    return told["kind"] in LINKLESS
 
 
 def _full_name(told: "Mapping[str, Any]") -> str:
@@ -439,7 +458,7 @@ def _lines(told: "Mapping[str, Any]") -> "Iterator[tuple[str, str]]":
         yield _("valid until"), date_cell(told["valid_until_ms"], until=True)
     yield _("defined by"), _("the centre") if told["origin"] == "centre" else _("this store")
     yield _("last touched"), _last(told)
-    yield _("in 30 days"), str(told["touches_30_days"])
+    yield _("in 30 days"), _in_30_days(told)
 
 
 def _tell_identifiers(told: "Mapping[str, Any]") -> None:

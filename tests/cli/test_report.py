@@ -53,7 +53,8 @@ def test_bars_grow_with_their_numbers(highest: int, number: int) -> None:
 
 
 def test_the_report_has_every_touchpoint(home: Path) -> None:
-    """Those that nobody touches above all, and what is in the registry no more."""
+    """Those that nobody touches above all, and what is in the registry no more; not what is only heard."""
+    done("add", "pillar", "--kind", "beacon", "--name", "Pillar", "--identifier", "beacon:pillar")
     for name in "ab":
         done("add", name, "--kind", "display", "--name", name.upper())
     used(home, 0, "a", 4)
@@ -71,7 +72,7 @@ def test_the_report_has_every_touchpoint(home: Path) -> None:
     assert rows[-1]["to"] == told[0]["periods"][-1]["to"]
     since = told[0]["periods"][-1]["from"]
     lines = done("report", "--since", since).splitlines()
-    assert lines[0] == f"Touches a day from {since} to {since}; the highest bar stands for 4."
+    assert lines[0] == f"Touches a day from {since} to {since}."
     assert lines[1].split() == ["a", "4", "4", "A"]
     assert lines[2].split() == ["b", "0", "0", "B"]
 
@@ -86,6 +87,7 @@ def test_bars_on_a_terminal(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     said = done("report").splitlines()
     assert said[1].split() == ["a", "·" * 11 + "█", "8", "A"]
     assert said[2].split() == ["b", "·" * 11 + "▁", "1", "B"]
+    assert said[3] == "The highest bar stands for 8."
 
 
 @pytest.mark.usefixtures("home")

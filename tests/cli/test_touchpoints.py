@@ -124,14 +124,16 @@ def test_the_list_says_how_each_is_used(home: Path) -> None:
     done("add", "a", "--kind", "display", "--name", "A")
     done("add", "b", "--kind", "display", "--name", "B")
     done("add", "c", "--kind", "display", "--name", "C", "--valid-from", "2999-01-01")
+    done("add", "d", "--kind", "beacon", "--name", "D", "--identifier", "beacon:d")
     used(home, 3, "a", 5)
     used(home, 60, "a", 7)
     lines = done("list").splitlines()
-    assert [line.split()[0] for line in lines] == ["id", "a", "b", "c"]
+    assert [line.split()[0] for line in lines] == ["id", "a", "b", "c", "d"]
     assert "  5  A" in lines[1]
     assert "never" in lines[2]
     assert lines[3].endswith("C (not valid yet)")
-    told = json.loads(done("list", "--json"))
+    assert lines[4].split() == ["d", "beacon", "-", "-", "-", "D"]
+    told = json.loads(done("list", "--json"))[:3]
     assert [(each["touches_30_days"], each["last_touched"] is None) for each in told] == [
         (5, False),
         (0, True),
