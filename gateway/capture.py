@@ -7,8 +7,8 @@ event waits for its commit, so that whatever tells the customer "accepted" comes
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from functools import partial
@@ -16,6 +16,7 @@ from functools import partial
 from gateway.clock import Clock
 from gateway.control import RequestError
 from gateway.core.authenticity import REFUSED, Spent
+from gateway.core.decode.namespace import ANY, Namespaces
 from gateway.core.event import Draft, Retention, retention
 from gateway.core.jws import Signer
 from gateway.core.order import RestartAskedError
@@ -98,6 +99,7 @@ class Capture:
     _sources: dict[str, Source] = field(default_factory=dict)
     _borrowed: dict[str, asyncio.Future[Sighting]] = field(default_factory=dict, repr=False)
     _lent: dict[str, str] = field(default_factory=dict)
+    _watchers: list[Callable[[Sighting], None]] = field(default_factory=list)
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNCOMMITTED))
 
@@ -124,8 +126,34 @@ class Capture:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(source)
             async for sighting in source:
+                self._show(sighting)
                 if not self._lend(sighting):
                     await self._take(sighting, tasks)
+
+    async def listen(self, source: Source) -> None:
+        """Show the sightings of a source to whoever watches, and make nothing of them, until cancelled."""
+        async with source:
+            async for sighting in source:
+                self._show(sighting)
+
+    @contextmanager
+    def watch(self, see: Callable[[Sighting], None]) -> Iterator[None]:
+        """Show every sighting while the context is open, strangers' beacons among them; the path goes on as ever."""
+        self._watchers.append(see)
+        try:
+            yield
+        finally:
+            self._watchers.remove(see)
+            for source in [] if self._watchers else self._sources.values():
+                source.forget_strangers()
+
+    def wanted(self) -> Namespaces:
+        """Return whose advertisements are read: those that concern the path, and anybody's while somebody watches."""
+        return ANY if self._watchers else self.path.wanted()
+
+    def _show(self, sighting: Sighting) -> None:
+        for see in self._watchers:
+            see(sighting)
 
     async def _take(self, sighting: Sighting, tasks: asyncio.TaskGroup) -> None:
         outcome = self._see(sighting)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.beacons import Beacons
 from gateway.capture import Capture
 from gateway.config import Settings
 from gateway.consenting import Consenting
@@ -20,6 +21,7 @@ from gateway.lending import Lending
 from gateway.registering import Registering
 from gateway.training import Training, seconds_left
 from gateway.trying import Trying
+from gateway.watching import Watching
 
 
 @dataclass(slots=True)
@@ -35,14 +37,17 @@ class Desk:
     def handlers(self) -> Mapping[str, Handler]:
         """Return what may be asked, by name."""
         customers = Customers(self.capture, self.settings, self.issuers)
+        registering = Registering(self.capture, self.settings, self.registry_of)
         return {
             "status": self.status,
             **Consenting(customers).handlers(),
             **Erasing(customers).handlers(),
-            **Registering(self.capture, self.settings, self.registry_of).handlers(),
+            **registering.handlers(),
+            **Beacons(self.capture, registering).handlers(),
             **Lending(self.capture, self.settings).handlers(),
             **Training(self.capture).handlers(),
             **Trying(self.capture, self.settings).handlers(),
+            **Watching(self.capture, self.settings).handlers(),
         }
 
     async def status(self, request: Mapping[str, Any], tell: Tell) -> Answer:

@@ -120,6 +120,10 @@ class _Beacon:
         """Make a report; the next regular one is due a day later."""
         self.due_ns = now_ns + DAILY_NS
         self.silent = status == "silent"
+        return self.condition(now_ns, status)
+
+    def condition(self, now_ns: int, status: Literal["silent", "moved"] | None) -> HealthReport:
+        """Say how it is, which makes no report."""
         rssi = None if self.rssi in NOT_AVAILABLE else self.rssi
         state: Status = status or ("low-battery" if self.low else "ok")
         unheard_s = round((now_ns - self.heard_ns) / 1e9, 1)
@@ -179,6 +183,23 @@ class StoreBeacons:
     def readers(self) -> set[str]:
         """Return the readers by which beacons were heard, each beacon's last one in its zone."""
         return {beacon.reader for beacon in self._beacons.values()}
+
+    def conditions(self, now_ns: int) -> dict[str, HealthReport]:
+        """Say how each beacon is that was heard, by touchpoint: `ok`, `low-battery` or `silent`; no report is made."""
+        return {
+            name: beacon.condition(now_ns, "silent" if beacon.silent else None)
+            for name, beacon in self._beacons.items()
+        }
+
+    def forget(self, touchpoint_id: str) -> None:
+        """Forget the beacon of a touchpoint that has none any more."""
+        self._beacons.pop(touchpoint_id, None)
+        self._senders = {address: name for address, name in self._senders.items() if name != touchpoint_id}
+
+    @property
+    def listening_ns(self) -> int | None:
+        """Since when all scanners have been up (CLOCK_BOOTTIME; 0: none was ever down); None while one is down."""
+        return self._listening_ns
 
     def expire(self, now_ns: int) -> list[HealthReport]:
         """Return the reports that are due by now: first ones, daily ones, and beacons gone silent."""

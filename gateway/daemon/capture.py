@@ -277,7 +277,7 @@ def source(settings: ReaderSettings, half: Capture) -> Source:
             return BleSource(
                 settings.name,
                 settings.adapter,
-                wanted=half.path.wanted,
+                wanted=half.wanted,
                 silence=settings.silence,
                 status=half.show,
                 dropped=half.dropped,

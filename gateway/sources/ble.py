@@ -119,6 +119,10 @@ class BleSource(Source):
         """Return the next sighting; waits for ever when nothing is heard."""
         return Sighting(self._name, await self._queue.get())
 
+    def forget_strangers(self) -> None:
+        """Forget what each address sent; those that are wanted are met again by their next advertisement."""
+        self._senders.clear()
+
     # -- what comes in ---------------------------------------------------------------------------------------------
 
     def _receive(self, _: BLEDevice, said: AdvertisementData) -> None:

@@ -137,6 +137,9 @@ class Source(ABC):
     def accepted(self) -> None:  # noqa: B027 -- most readers can show nothing
         """Let the reader show, by light or sound, that what it read last is durable; must not block."""
 
+    def forget_strangers(self) -> None:  # noqa: B027 -- most readers know nobody
+        """Forget who was heard: fewer are wanted than a moment ago."""
+
     @abstractmethod
     async def _read(self) -> None:
         """Open the device, say `_up()`, and hand over payloads until it is gone. Raises DeviceLostError.

@@ -303,3 +303,41 @@ def test_any_timeline(played: list[tuple[str, str, int | None, int]]) -> None:
         assert found is not None or not silent
         assert found is None or found.status != "silent"
         silent = False
+
+
+class TestConditions:
+    """How each beacon is, to whoever asks."""
+
+    def test_asking_makes_no_report(self) -> None:
+        """The state as it is: well, low, or silent since it was reported so; what is due stays due."""
+        beacons = StoreBeacons()
+        assert beacons.conditions(0) == {}
+        hear(beacons, 0)
+        assert beacons.conditions(5 * S) == {"case-1": report("ok")}
+        assert beacons.conditions(5 * S)["case-1"].last_seen_s == 5.0
+        beacons.telemetry(MAC, LOW, 6 * S)
+        assert beacons.conditions(7 * S) == {"case-1": report("low-battery", LOW)}
+        assert beacons.expire(20 * MINUTE) == [report("silent", LOW)]
+        assert beacons.conditions(21 * MINUTE) == {"case-1": report("silent", LOW)}
+        assert hear(beacons, 22 * MINUTE) == report("low-battery", LOW)
+
+    def test_a_forgotten_beacon_falls_not_silent(self) -> None:
+        """Nothing is known of it any more, nor of what its address tells; others stay."""
+        beacons = StoreBeacons()
+        hear(beacons, 0)
+        beacons.observe("case-2", "02:00:00:00:00:02", "ble-hall", "hall", -60, 0)
+        beacons.forget("case-1")
+        beacons.forget("never-heard")
+        assert set(beacons.conditions(S)) == {"case-2"}
+        assert not beacons.knows(MAC)
+        assert beacons.knows("02:00:00:00:00:02")
+        assert {each.touchpoint_id for each in beacons.expire(20 * MINUTE)} == {"case-2"}
+
+    def test_since_when_all_listen(self) -> None:
+        """Not while a scanner is down; anew from when it is back."""
+        beacons = StoreBeacons()
+        assert beacons.listening_ns == 0
+        beacons.pause()
+        assert beacons.listening_ns is None
+        beacons.resume(5 * S)
+        assert beacons.listening_ns == 5 * S
