@@ -11,7 +11,7 @@ demo: $(STAMP)  ## a simulated boutique, a real broker, 20 seconds
 	$(BIN)/touchpoint demo
 
 test: $(STAMP) tests/asyncapi/node_modules tests/gs1/node_modules lint  ## everything that CI checks
-	tests/needs mosquitto gcc fuse3 dbus-daemon strace fiu-utils libfaketime ghostscript poppler-utils zbar-tools systemd prometheus
+	tests/needs mosquitto gcc fuse3 dbus-daemon strace fiu-utils libfaketime ghostscript poppler-utils zbar-tools systemd age prometheus
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 bench: $(STAMP)  ## each part beside its limit or a peer, side by side (a quarter of an hour): make bench [BENCH="peers --large --json FILE"]
