@@ -27,8 +27,8 @@ from gateway.log import log
 from gateway.sources.source import Source, SourceStatus
 from gateway.store import sun_counters, usage
 from gateway.store.ballast import Ballast
-from gateway.store.condition import tell as tell_condition
 from gateway.store.condition import of_reader as condition_of
+from gateway.store.condition import tell as tell_condition
 from gateway.store.database import CorruptError, StoreError, forget_deleted, is_corrupt
 from gateway.store.outbox import Outbox
 from gateway.store.progress import Followed
@@ -403,6 +403,7 @@ class Capture:
         Raises StoreError.
         """
         wrong = self.path.subjects.condition(self.clock.now()) | {"store": self._store_fault()}
+        wrong |= {condition_of(each.reader): _wrong_with(each) for each in self.readers.values()}
         if self.bad_signatures:
             wrong["signatures"] = f"{self.bad_signatures} messages in uplink.db bear no signature that counts here"
         return wrong
@@ -431,7 +432,6 @@ class Capture:
     async def _catch_up(self) -> None:
         session = self.writer.outbox.session
         delivered, refused = self.followed.progress(session).delivered, self.followed.refused(session)
-        wrong |= {condition_of(each.reader): _wrong_with(each) for each in self.readers.values()}
         if refused:
             await self.writer.commit(lambda outbox: outbox.set_aside(refused))
             await self.forget()
@@ -501,10 +501,10 @@ class Capture:
         return CorruptError("use", self.followed.directory / CAPTURE.file, wrong, "It is mended at the next start")
 
 
-def patient(drafts: Iterable[Draft]) -> bool:
-    """Tell whether nobody waits for these events: presence and health share commits."""
-    return all(retention(draft.type) in {Retention.PRESENCE, Retention.HEALTH} for draft in drafts)
 def _wrong_with(status: SourceStatus) -> str | None:
     return None if status.up or status.lent else status.reason or "down"
 
 
+def patient(drafts: Iterable[Draft]) -> bool:
+    """Tell whether nobody waits for these events: presence and health share commits."""
+    return all(retention(draft.type) in {Retention.PRESENCE, Retention.HEALTH} for draft in drafts)
