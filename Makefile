@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test bench campaign powercuts privacy fuzz soak vm-test lint format lock wheel clean
+.PHONY: demo test bench campaign powercuts privacy fuzz soak vm-test deb package-test arm64 lint format lock wheel clean
 
 demo: $(STAMP)  ## a simulated boutique, a real broker, 20 seconds
 	$(BIN)/touchpoint demo
@@ -47,6 +47,19 @@ soak: $(STAMP)  ## the gateway for hours in a simulated boutique, then a week re
 vm-test: $(STAMP)  ## the installed wheel under its units in a simulated Pi, with faults; needs root; ten minutes: make vm-test [VM=--json]
 	tests/needs mosquitto mmdebstrap qemu-system-x86 qemu-utils e2fsprogs
 	$(BIN)/python -m tests.vm $(VM)
+
+deb: $(STAMP)  ## the Debian package of this machine's architecture and Debian, with its software bill of materials, in dist/
+	tests/needs debhelper python3-pip
+	$(BIN)/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0
+	systemd/debian/build $(BIN)/python
+
+package-test: deb  ## the package in a clean Debian without a network, and upgrades under systemd in a simulated Pi; needs root; half an hour
+	tests/needs mosquitto mmdebstrap lintian qemu-system-x86 qemu-utils e2fsprogs
+	$(BIN)/python -m tests.package
+
+arm64: $(STAMP)  ## show that every library has a wheel for a Pi with 64 bits
+	$(BIN)/python systemd/debian/runtime.py > build/arm64.txt
+	$(BIN)/python -m tests.package.arm64 build/arm64.txt
 
 lint: $(STAMP)  ## style, types, and which module may import which
 	$(BIN)/ruff check .
