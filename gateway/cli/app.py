@@ -7,6 +7,7 @@ import typer
 
 from gateway.cli import (
     audit,
+    backup,
     check,
     codes,
     consent,
@@ -48,6 +49,8 @@ app.command(short_help="Play recorded sightings through the same path.")(replay.
 app.command(short_help="Check the configuration before a start.")(check.check)
 app.command(short_help=_("Say all that is wrong, and how to fix it."), help=doctor.HELP)(doctor.doctor)
 app.command(short_help=_("Make an archive for support."), help=diagnose.HELP)(diagnose.diagnose)
+app.command(short_help=_("Back this gateway up, encrypted."), help=backup.BACKUP_HELP)(backup.backup)
+app.command(short_help=_("Make this device the gateway of a backup."), help=backup.RESTORE_HELP)(backup.restore)
 app.command(short_help="Run the gateway: both halves.")(run.run)
 app.command(short_help="Run the capture half alone: no network.")(run.capture)
 app.command(short_help="Run the uplink half alone: no devices, no keys.")(run.uplink)

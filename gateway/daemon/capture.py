@@ -50,6 +50,7 @@ from gateway.daemon.trust import issuers, own_kid
 from gateway.daemon.trust import ledger as ledger_of
 from gateway.daemon.watchdog import Watchdog, watched
 from gateway.desk import Desk
+from gateway.handover import must_be_ours
 from gateway.keys import beacon_keys, device_key, key_ring, link_keys, tag_keys
 from gateway.log import log
 from gateway.registering import badge_rules, bearer_rules
@@ -203,6 +204,7 @@ async def capture(settings: Settings) -> None:
 
 
 async def _capture(settings: Settings) -> None:
+    must_be_ours(settings)
     gateway = settings.gateway
     async with AsyncExitStack() as stack:
         half = await _once_free(lambda: stack.enter_async_context(open_capture(settings)))

@@ -12,6 +12,7 @@ from gateway.control import Ringer, bell_path, doorbell
 from gateway.daemon.trust import issuers
 from gateway.daemon.trust import ledger as ledger_of
 from gateway.daemon.watchdog import Watchdog, watched
+from gateway.handover import must_be_ours
 from gateway.log import log
 from gateway.store.backlog import Backlog
 from gateway.store.database import CorruptError, only_one, prove_writable
@@ -44,6 +45,7 @@ async def uplink(settings: Settings) -> None:
 
 
 async def _uplink(settings: Settings) -> None:
+    must_be_ours(settings)
     gateway, clock = settings.gateway, Clock(settings.clock.source)
     async with AsyncExitStack() as stack:
         stack.enter_context(only_one(gateway.state, "uplink"))
