@@ -255,6 +255,7 @@ def key_files(settings: Settings) -> dict[str, Path]:
         "sun.keys": settings.sun.path,
         "consent.device_key": device_key_path(settings),
         "ble.beacons": settings.ble.path,
+        "tags.key": tag_secret_path(settings),
         "mqtt.key": settings.mqtt.key,
         "mqtt.password_file": secret_path(settings.mqtt.password_file) if settings.mqtt.password_file else None,
     }
@@ -325,6 +326,22 @@ def device_key(settings: Settings) -> Ed25519PrivateKey:
             [Problem(str(path), None, "consent.device_key", str(error), "make one: touchpoint keys new FILE")]
         ) from None
     return key
+
+
+def tag_secret(settings: Settings) -> bytes:
+    """Read the key from which the passwords of the store's tags follow; the first tag that is written makes it.
+
+    Raises KeyFileError.
+    """
+    path = tag_secret_path(settings)
+    if not path.exists():
+        write_secret(path, new_root())
+    return read_root(path)
+
+
+def tag_secret_path(settings: Settings) -> Path:
+    """Return where the key of tags lies: beside the device key that a first start makes."""
+    return (settings.gateway.private or settings.gateway.state) / "tags.key"
 
 
 def _make_device_key(path: Path) -> None:

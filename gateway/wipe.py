@@ -24,11 +24,12 @@ from gateway.keys import (
     read_root,
     read_tag_keys,
     ring_secrets,
+    tag_secret_path,
 )
 from gateway.store.database import only_one
 from gateway.store.device import PUBLIC
 from gateway.store.publishing import FILE as PUBLISHING
-from gateway.store.schema import CAPTURE, UPLINK
+from gateway.store.schema import CAPTURE, INVENTORY, UPLINK
 
 HALVES = ("capture", "uplink")
 _HANDLE = re.compile(rb"h1\.[A-Za-z0-9_-]{22}")
@@ -56,7 +57,7 @@ def belongings(settings: Settings, *, credentials: bool) -> Belongings:
     """List what belongs to this gateway; the broker's credentials only if they are to go too."""
     state, sockets = settings.gateway.state, settings.gateway.sockets
     secrets = _secrets(settings, credentials=credentials)
-    databases = [path for schema in (CAPTURE, UPLINK) for path in sorted(state.glob(f"{schema.file}*"))]
+    databases = [path for schema in (CAPTURE, UPLINK, INVENTORY) for path in sorted(state.glob(f"{schema.file}*"))]
     doors = [control_path(sockets), *(bell_path(sockets, half) for half in HALVES)]
     locks = [state / PUBLISHING, *(state / f"{half}.lock" for half in HALVES)]
     rest = [state / PUBLIC, mark(state), state / "device.new", *databases, state / "ballast", *doors, *locks]
@@ -64,7 +65,7 @@ def belongings(settings: Settings, *, credentials: bool) -> Belongings:
     new = [path.with_name(f"{path.name}.new") for path in known]
     certificate = [settings.mqtt.certificate] if credentials and settings.mqtt.certificate else []
     return Belongings(
-        tuple(dict.fromkeys([*known, *new, state / "device.key"])),
+        tuple(dict.fromkeys([*known, *new, state / "device.key", tag_secret_path(settings)])),
         (*certificate, *rest),
         tuple(name for name, path in secrets.items() if path is None),
     )

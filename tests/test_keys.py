@@ -400,12 +400,14 @@ def test_where_secrets_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert keys.key_files(here) == {
         "pseudonym.keys": tmp_path / "keys.json",
         "consent.device_key": tmp_path / "device.key",
+        "tags.key": tmp_path / "tags.key",
     }
     files = {"ca": "/a", "certificate": "/c", "key": "/k", "password_file": "/p"}
     mqtt = MqttSettings.model_validate({"host": "h", "username": "u", **files})
     named = here.model_copy(update={"mqtt": mqtt, "pseudonym": PseudonymSettings(keys="ring")})
     assert keys.key_files(named) == {
         "consent.device_key": tmp_path / "device.key",
+        "tags.key": tmp_path / "tags.key",
         "mqtt.key": Path("/k"),
         "mqtt.password_file": Path("/p"),
     }

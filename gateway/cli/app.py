@@ -23,6 +23,7 @@ from gateway.cli import (
     run,
     schema,
     status,
+    tags,
     touchpoints,
     training,
     wipe,
@@ -59,6 +60,7 @@ app.add_typer(readers.app, name="readers", short_help="Readers: how they fare, w
 app.add_typer(touchpoints.app, name="touchpoints", short_help="Touchpoints of the store, and how they are used.")
 app.add_typer(training.app, name="training", short_help="Mark what staff try out as tests, for an hour.")
 app.add_typer(codes.app, name="codes", short_help="Printed codes of touchpoints.")
+app.add_typer(tags.app, name="tags", short_help=_("NFC tags of touchpoints."))
 app.add_typer(consent.app, name="consent", short_help="Consent at the counter, by presenting the token.")
 app.command(short_help="Remove what is held about a customer.")(erase.erase)
 app.command(short_help="Follow what to show at the touchpoints.")(cues.cues)

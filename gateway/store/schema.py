@@ -201,8 +201,24 @@ def _migrate(connection: sqlite3.Connection, name: str, steps: Sequence[object])
     migrations.apply(Database(connection))
 
 
+def _inventory_1(database: "Database") -> None:
+    """Create the inventory of tags that were written here."""
+    database.table("tag").create(
+        {"tag": str, "touchpoint": str, "answer": str, "link": str, "chip": str, "state": str, "at_ms": int},
+        pk="tag",
+        not_null={"touchpoint", "link", "chip", "state", "at_ms"},
+        strict=True,
+    )
+
+
 CAPTURE_STEPS = (_capture_1, _capture_2, _capture_3, _capture_4, _capture_5)
 UPLINK_STEPS = (_uplink_1, _uplink_2, _uplink_3)
+INVENTORY_STEPS = (_inventory_1,)
 
 CAPTURE = Schema("capture.db", len(CAPTURE_STEPS), lambda connection: _migrate(connection, "capture", CAPTURE_STEPS))
 UPLINK = Schema("uplink.db", len(UPLINK_STEPS), lambda connection: _migrate(connection, "uplink", UPLINK_STEPS))
+INVENTORY = Schema(
+    "inventory.db",
+    len(INVENTORY_STEPS),
+    lambda connection: _migrate(connection, "inventory", INVENTORY_STEPS),
+)

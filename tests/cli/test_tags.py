@@ -1,0 +1,230 @@
+"""`touchpoint tags`, as staff type it: the real nfcpy and a simulated PN532, and messages that say what to do next."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import ndef
+import pytest
+from typer.testing import CliRunner, Result
+
+from gateway.cli.app import app
+from gateway.provision.tags.batch import Batch
+from gateway.provision.tags.inventory import Entry
+from gateway.provision.tags.writer import Job
+from tests.simulators.nfc_field import Ntag21x, TypeATag
+from tests.simulators.ntag21x import WritableNtag21x
+from tests.simulators.pn532 import Pn532
+
+UID = bytes.fromhex("04a1b2c3d4e5f6")
+REGISTRY = """id,kind,name,zone,phase,gtin,reference,serial,campaign,valid_from,valid_until,identifiers
+vitrine-3,display,Vitrine 3,salon,before,,,,,,,
+vitrine-4,display,Vitrine 4,salon,before,,,,,,,
+farewell,feedback,How was it?,,after,,,,,,,#good #poor
+"""
+CONFIGURATION = """
+[gateway]
+tenant = "acme"
+site = "zrh-1"
+id = "gw-1"
+state = "."
+[mqtt]
+host = "127.0.0.1"
+[clock]
+source = "trusted"
+[links]
+domain = "id.acme.example"
+"""
+READER = """
+[[reader]]
+name = "{name}"
+kind = "nfc"
+device = "{device}"
+touchpoint = "vitrine-3"
+"""
+
+
+@pytest.fixture
+def chip(directory: Path) -> Iterator[Pn532]:
+    with Pn532(directory / "ttyPN532") as chip:
+        yield chip
+
+
+@pytest.fixture
+def store(directory: Path, chip: Pn532, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store with an NFC reader and touchpoints; no gateway runs."""
+    reader = READER.format(name="bench", device=chip.device)
+    (directory / "gateway.toml").write_text(CONFIGURATION + reader, encoding="utf-8")
+    (directory / "registry.csv").write_text(REGISTRY, encoding="utf-8")
+    monkeypatch.setenv("TOUCHPOINT_CONFIG", str(directory / "gateway.toml"))
+    monkeypatch.chdir(directory)
+    assert typed("touchpoints", "import", "registry.csv").exit_code == 0
+    return directory
+
+
+def typed(*words: str, says: str | None = None) -> Result:
+    return CliRunner().invoke(app, words, input=says)
+
+
+def done(*words: str) -> str:
+    """Run a command that must succeed; return what it says."""
+    result = typed("tags", *words)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refused(*words: str, says: str | None = None) -> str:
+    """Run a command that must fail; return what it says. No UID is in it."""
+    result = typed("tags", *words, says=says)
+    assert result.exit_code == 1, result.output
+    assert "Traceback" not in result.output
+    assert UID.hex() not in result.output.lower()
+    return result.stderr
+
+
+def link_on(tag: Ntag21x) -> str | None:
+    """Return the link in the raw memory, as ndeflib reads it."""
+    length = tag.memory[17]
+    records = list(ndef.message_decoder(bytes(tag.memory[18 : 18 + length])))
+    return records[0].iri if records else None
+
+
+@pytest.fixture
+def pile(chip: Pn532, monkeypatch: pytest.MonkeyPatch) -> list[WritableNtag21x]:
+    """Tags that a person lays on the reader, each until it is done, and takes away after each try."""
+    tags: list[WritableNtag21x] = []
+    real = Batch.one
+
+    def one(batch: Batch, job: Job) -> Entry | None:
+        chip.place(tags[0])
+        entry = real(batch, job)
+        chip.remove()
+        if entry is not None:
+            tags.pop(0)
+        return entry
+
+    monkeypatch.setattr(Batch, "one", one)
+    return tags
+
+
+def test_a_tag_is_written_read_verified_locked_and_listed(store: Path, chip: Pn532) -> None:
+    """From a blank tag to one that nobody can write: each command says what it found, for people and for scripts."""
+    tag = WritableNtag21x(213, UID)
+    chip.place(tag)
+    assert "anybody can write it" in done("read")
+    assert done("write", "vitrine-3") == "vitrine-3: NTAG213, protected.\n"
+    assert link_on(tag) == "https://id.acme.example/t/vitrine-3"
+    assert "as it was written" in done("verify")
+    seen = json.loads(done("read", "--json"))
+    assert (seen["protection"], seen["touchpoint"], seen["inventory"]["state"]) == ("keyed", "vitrine-3", "protected")
+    assert "vitrine-3" in done("write", "vitrine-3")  # again: it is only verified
+    assert "That was not it" in refused("lock", says="no\n")
+    assert done("lock", "--yes") == "vitrine-3: locked for good.\n"
+    (listed,) = json.loads(done("inventory", "--json"))
+    assert (listed["touchpoint"], listed["state"], listed["chip"]) == ("vitrine-3", "locked", "NTAG213")
+    assert "locked for good" in refused("write", "vitrine-4", "--overwrite")
+    for path in store.iterdir():
+        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        assert UID not in content
+        assert UID.hex().encode() not in content.lower()
+
+
+@pytest.mark.usefixtures("store")
+def test_an_erased_tag_can_be_used_for_something_else(chip: Pn532) -> None:
+    """A tag that is in use is refused for another touchpoint, until it is erased."""
+    tag = WritableNtag21x(215, UID)
+    chip.place(tag)
+    done("write", "farewell", "--answer", "good")
+    assert link_on(tag) == "https://id.acme.example/t/farewell/good"
+    assert "used for farewell already" in refused("write", "vitrine-4")
+    assert "its tag is empty" in done("erase")
+    assert (link_on(tag), tag.auth0) == (None, 0xFF)
+    assert "vitrine-4" in done("write", "vitrine-4")
+
+
+@pytest.mark.usefixtures("store")
+def test_what_is_wrong_with_a_tag_is_named(chip: Pn532) -> None:
+    """Each with what to do next."""
+    strange = WritableNtag21x(213, UID)
+    strange.protect(b"abcd", b"xy")
+    full = WritableNtag21x(213, UID, b"\xd1\x01\x08U\x04a.example")
+    for tag, said in (
+        (TypeATag(bytes.fromhex("a1b2c3d4"), sak=0x08), "no NFC Forum tag"),
+        (strange, "not this store's"),
+        (full, "carries something that was not written here"),
+        (WritableNtag21x(213, UID, frozen=7), "refused to be written (page 7, code 0)"),
+        (WritableNtag21x(213, UID, stuck=7), "the tag is faulty"),
+    ):
+        chip.place(tag)
+        assert said in refused("write", "vitrine-3")
+    chip.place(WritableNtag21x(215, UID))
+    assert "was not finished here" in refused("verify")
+    assert "half done" in refused("inventory")
+
+
+def test_a_batch_is_written_and_taken_up_again(store: Path, pile: list[WritableNtag21x]) -> None:
+    """One tag after the other, with the results in a CSV; what is finished is not asked for again."""
+    tags = [WritableNtag21x(213, bytes.fromhex(f"04a1b2c3d4e5{number:02x}")) for number in range(3)]
+    (store / "tags.csv").write_text("touchpoint;answer\nvitrine-3;\nfarewell;poor\n", encoding="utf-8-sig")
+    pile += tags
+    assert done("batch", "tags.csv").startswith("2 tags are done;")
+    assert "--resume" in refused("batch", "tags.csv")
+    assert done("batch", "tags.csv", "--resume").startswith("2 tags are done")
+    (store / "tags.csv").write_text("touchpoint,answer\nvitrine-3,\nfarewell,poor\nvitrine-4,\n", encoding="utf-8")
+    with (store / "tags.results.csv").open("ab") as results:
+        results.write(b"vitrine-4,,https://id.ac")  # torn off by a power cut
+    assert done("batch", "tags.csv", "--resume").startswith("3 tags are done")
+    rows = list(csv.DictReader((store / "tags.results.csv").read_text(encoding="utf-8").splitlines()))
+    finished = [row for row in rows if row["state"] == "protected"]
+    assert [row["touchpoint"] for row in finished] == ["vitrine-3", "farewell", "vitrine-4"]
+    assert [link_on(tag) for tag in tags] == [row["link"] for row in finished]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name\nx\n", "no column touchpoint"),
+        ("touchpoint\n", "is empty"),
+        ("touchpoint\nnobody\n", "line 2: no touchpoint with a link is called nobody"),
+        ("touchpoint\nvitrine-3\nvitrine-3\n", "line 3: vitrine-3 stands in line 2 already"),
+        ("touchpoint\nfarewell\n", "say which answer, good, poor"),
+        ("touchpoint,answer\nvitrine-3\n", "more or fewer fields"),
+        ('touchpoint\n"vitrine-3\n', "no CSV"),
+    ],
+)
+def test_a_list_that_is_wrong(store: Path, text: str, said: str) -> None:
+    """The line and what is wrong with it, before a tag is asked for."""
+    (store / "tags.csv").write_text(text, encoding="utf-8")
+    assert said in refused("batch", "tags.csv")
+    assert not (store / "tags.results.csv").exists()
+
+
+def test_a_list_that_cannot_be_read(store: Path) -> None:
+    """Not there, not in UTF-8, results that are something else."""
+    assert "none.csv" in refused("batch", "none.csv")
+    (store / "tags.csv").write_bytes(b"touchpoint\nvitrin\xe9\n")
+    assert "save it as CSV UTF-8" in refused("batch", "tags.csv")
+    (store / "tags.csv").write_text("touchpoint\nvitrine-3\n", encoding="utf-8")
+    assert "no results of a batch" in refused("batch", "tags.csv", "--out", "registry.csv", "--resume")
+
+
+def test_a_link_that_is_too_long(store: Path) -> None:
+    """The chip that would hold it is named before a tag is touched."""
+    answer = "x" * 150
+    (store / "long.csv").write_text(REGISTRY.replace("#good", f"#{answer}"), encoding="utf-8")
+    assert typed("touchpoints", "import", "long.csv").exit_code == 0
+    (store / "tags.csv").write_text(f"touchpoint,answer\nfarewell,{answer}\n", encoding="utf-8")
+    assert "Take an NTAG215" in refused("batch", "tags.csv", "--chip", "NTAG213")
+
+
+def test_readers_that_are_not_there(store: Path, chip: Pn532) -> None:
+    """None, two, one by another name, one that is unplugged."""
+    words = ("write", "vitrine-3")
+    assert "No NFC reader is called till: bench" in refused(*words, "--reader", "till")
+    chip.unplug()
+    assert "is not there: unplugged" in refused(*words)
+    two = READER.format(name="bench", device=chip.device) + READER.format(name="till", device="usb")
+    for readers, said in (("", "No NFC reader is configured"), (two, "say which with --reader, bench, till")):
+        (store / "gateway.toml").write_text(CONFIGURATION + readers, encoding="utf-8")
+        assert said in refused(*words)
