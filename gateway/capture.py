@@ -16,14 +16,15 @@ from functools import partial
 from gateway.clock import Clock
 from gateway.control import RequestError
 from gateway.core.authenticity import REFUSED, Spent
+from gateway.core.consent import Reason
 from gateway.core.decode.namespace import ANY, Namespaces
 from gateway.core.event import Draft, Retention, retention
 from gateway.core.jws import Signer
 from gateway.core.order import RestartAskedError
-from gateway.core.path import Fate, Outcome, Path
+from gateway.core.path import NOT_BELIEVED, Fate, Outcome, Path
 from gateway.core.sighting import ClockQuality, Moment, Sighting
 from gateway.core.watchdog import ReaderSigns
-from gateway.log import log
+from gateway.log import Message, log, security, told
 from gateway.sources.source import Source, SourceStatus
 from gateway.store import sun_counters, usage
 from gateway.store.ballast import Ballast
@@ -176,11 +177,13 @@ class Capture:
 
     def _see(self, sighting: Sighting) -> Outcome:
         try:
-            return self.path.see(sighting, self.clock.now())
+            outcome = self.path.see(sighting, self.clock.now())
         except StoreError as error:
             self._failed(error, "a sighting could not be decided on")
             self.path.debounce.forget(sighting.reader)
             return Outcome(Fate.DROPPED, "store")
+        report_forgery(outcome, sighting.reader)
+        return outcome
 
     async def borrow(self, reader: str) -> Sighting:
         """Wait for the next sighting of a reader and take it out of the path: a command asked for it."""
@@ -307,6 +310,11 @@ class Capture:
     def _take_unsaved(self) -> Counter[str]:
         for reason, number in self.path.subjects.denied.items():
             self._add(f"denied:{reason}", number)
+        if forged := self.path.subjects.denied[Reason.SIGNATURE]:
+            extra = told(Message.CONSENT_FORGED, "consent")
+            security.warning(
+                "%d times a consent bore no signature that counts here: nobody was named", forged, extra=extra
+            )
         self.path.subjects.denied.clear()
         counts, self._unsaved = self._unsaved, Counter()
         return counts
@@ -316,7 +324,13 @@ class Capture:
         self.readers[status.reader] = status
         self.path.scanner(status.reader, self.clock.now(), up=status.up)
         self._stirred.set()
-        log.info("reader %s: %s", status.reader, "up" if status.up else status.reason)
+        component = f"reader:{status.reader}"
+        if status.up:
+            log.info("reader %s: up", status.reader, extra=told(Message.READER_UP, component))
+        elif status.lent:
+            log.info("reader %s: %s", status.reader, status.reason)
+        else:
+            log.warning("reader %s: %s", status.reader, status.reason, extra=told(Message.READER_DOWN, component))
 
     def signs(self) -> list[ReaderSigns]:
         """Tell what the readers show of themselves, for the watchdog."""
@@ -490,7 +504,7 @@ class Capture:
         self._look_for_suspicion()
         if str(error) != self._last_failure:
             self._last_failure = str(error)
-            log.error("capture.db: %s: %s", error, what)
+            log.error("capture.db: %s: %s", error, what, extra=told(Message.STORE_FAILED, "store"))
 
     def _look_for_suspicion(self) -> None:
         """End this half if whoever only reads it, the uplink above all, has found the outbox damaged."""
@@ -499,6 +513,19 @@ class Capture:
 
     def _damaged(self, wrong: str) -> CorruptError:
         return CorruptError("use", self.followed.directory / CAPTURE.file, wrong, "It is mended at the next start")
+
+
+def report_forgery(outcome: Outcome, reader: str) -> None:
+    """Log what was shown at a reader and claims to be what it is not."""
+    component = f"reader:{reader}"
+    if outcome.verdict in REFUSED:
+        extra = told(Message.TAG_FORGED, component)
+        security.warning(
+            "reader %s: the message of a tag was %s: it names nobody", reader, outcome.verdict, extra=extra
+        )
+    elif outcome == NOT_BELIEVED:
+        extra = told(Message.LINK_FORGED, component)
+        security.warning("reader %s: a link without a signature that counts here was dropped", reader, extra=extra)
 
 
 def _wrong_with(status: SourceStatus) -> str | None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.log import log
+from gateway.log import Message, log, security, told
 from gateway.store.database import StoreError, access_hint
 
 Answer = dict[str, Any]
@@ -175,6 +175,8 @@ async def _answer(
 ) -> Answer:
     peer: socket.socket = writer.get_extra_info("socket")
     if not may_ask(peer, group):
+        extra = told(Message.PEER_REFUSED, "control")
+        security.warning("control socket: %s may not ask", user_name(_credentials(peer)[1]), extra=extra)
         return {"error": f"your user may not ask this gateway; add it to the group {group or 'of the daemon'}"}
     try:
         line = await reader.readline()

@@ -12,11 +12,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gateway.capture import report_forgery
 from gateway.control import RequestError
 from gateway.core import pseudonym
-from gateway.core.consent import Consent
+from gateway.core.consent import Consent, Reason
 from gateway.core.event import Draft, EventType
+from gateway.core.path import NOT_BELIEVED, Fate, Outcome
 from gateway.core.sighting import Advertisement, Identifier, Scan, Sighting
+from gateway.log import Message, security
 from gateway.sources.source import SourceStatus
 from gateway.store import usage
 from gateway.store.backlog import Backlog
@@ -180,6 +183,47 @@ async def test_readers_are_part_of_the_condition(shop: Shop) -> None:
             assert backlog.condition()["reader:scanner"] is None
         shop.capture.show(SourceStatus("salon", up=True))
         assert shop.capture.condition()["reader:salon"] is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message", "text"),
+    [
+        (Outcome(Fate.ACTED_ON, verdict="forged"), Message.TAG_FORGED, "the message of a tag was forged"),
+        (Outcome(Fate.ACTED_ON, verdict="replayed"), Message.TAG_FORGED, "the message of a tag was replayed"),
+        (NOT_BELIEVED, Message.LINK_FORGED, "a link without a signature that counts here was dropped"),
+    ],
+)
+def test_forgeries_are_a_matter_of_security(
+    outcome: Outcome, message: Message, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What claims to be what it is not is logged with the reader's name, and nothing of what was read."""
+    report_forgery(outcome, "counter")
+    (record,) = caplog.records
+    assert record.name == security.name
+    assert record.__dict__["message_id"] == message
+    assert record.__dict__["component"] == "reader:counter"
+    assert record.getMessage().startswith(f"reader counter: {text}")
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome(Fate.ACTED_ON, verdict="genuine-unreconciled"), Outcome(Fate.DROPPED, "unknown")]
+)
+def test_what_is_genuine_or_unknown_is_no_forgery(outcome: Outcome, caplog: pytest.LogCaptureFixture) -> None:
+    """A stranger's tag is nobody's business."""
+    report_forgery(outcome, "counter")
+    assert not caplog.records
+
+
+async def test_consents_that_are_not_believed_are_a_matter_of_security(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """How often a consent without a signature that counts was met is logged with the counters; of whom is not."""
+    async with shop.open() as capture:
+        capture.path.subjects.denied[Reason.SIGNATURE] = 3
+        capture.path.subjects.denied[Reason.EXPIRED] = 1
+        await capture.save()
+    (record,) = [each for each in caplog.records if each.name == security.name]
+    assert record.getMessage() == "3 times a consent bore no signature that counts here: nobody was named"
 
 
 async def test_what_no_source_could_read_counts_too(shop: Shop) -> None:

@@ -32,6 +32,7 @@ from gateway.control import (
     serve,
     user_name,
 )
+from gateway.log import Message, security
 from gateway.store.database import StoreError
 
 ROOT = Path(__file__).parent.parent
@@ -343,6 +344,19 @@ def test_a_member_of_the_group_may_ask_whatever_their_own_group_is(
         assert may_ask(connection, "touchpoint")
     with peer(listening, 1, 1) as connection:
         assert not may_ask(connection, "touchpoint")
+
+
+async def test_whoever_may_not_ask_is_in_the_security_log(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The user is named, what was asked is not."""
+    monkeypatch.setattr("gateway.control.may_ask", lambda *_: False)
+    async with serve(directory, {}, None):
+        with pytest.raises(RequestError):
+            await ask(directory, {"ask": SECRET})
+    (record,) = caplog.records
+    assert (record.name, record.__dict__["message_id"]) == (security.name, Message.PEER_REFUSED)
+    assert record.getMessage() == f"control socket: {user_name(os.geteuid())} may not ask"
 
 
 async def test_whoever_may_not_ask_is_told_how_they_could(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.capture import Capture
-from gateway.log import log
+from gateway.log import Message, security, told
 from gateway.store import marks
 from gateway.store.outbox import Outbox
 
@@ -46,4 +46,5 @@ class Places:
         self.capture.bad_signatures += 1
         self.capture.tally("down:bad-signature")
         if self.capture.bad_signatures == 1:
-            log.warning("%s in uplink.db bears no signature that counts here: it is left out", what)
+            extra = told(Message.STORED_FORGED, "signatures")
+            security.warning("%s in uplink.db bears no signature that counts here: it is left out", what, extra=extra)

@@ -47,6 +47,6 @@ def _half(half: "Callable[[Settings], Coroutine[Any, Any, None]]", settings: "Se
     from gateway import log
     from gateway.daemon.run import until_signal
 
-    log.to_stderr()
+    log.begin()
     with failures_explained():
         until_signal(half(settings))

@@ -52,7 +52,7 @@ from gateway.daemon.watchdog import Watchdog, watched
 from gateway.desk import Desk
 from gateway.handover import must_be_ours
 from gateway.keys import beacon_keys, device_key, key_ring, link_keys, tag_keys
-from gateway.log import log
+from gateway.log import Message, log, security, told
 from gateway.registering import badge_rules, bearer_rules
 from gateway.sources.ble import BleSource, UnhealedError
 from gateway.sources.nfc import NfcSource
@@ -213,8 +213,10 @@ async def _capture(settings: Settings) -> None:
         await stack.enter_async_context(audited(half, settings.audit.days * DAY_MS))
         await stack.enter_async_context(watched(watchdog(half), half.at_work))
         if half.path.subjects.ring is None:
-            log.warning("no key ring at %s: no subject is named in any event", settings.pseudonym.keys)
-        log.info("capture: session %s, %d readers", half.writer.outbox.session, len(settings.readers))
+            extra = told(Message.KEYS_MISSING, "keys")
+            log.warning("no key ring at %s: no subject is named in any event", settings.pseudonym.keys, extra=extra)
+        session, extra = half.writer.outbox.session, told(Message.STARTED, "capture")
+        log.info("capture: session %s, %d readers", session, len(settings.readers), extra=extra)
         try:
             await half.run([source(each, half) for each in settings.readers])
         except BaseExceptionGroup as errors:
@@ -235,6 +237,7 @@ async def audited(half: Capture, keep_ms: int) -> AsyncIterator[None]:
         at_ms, detail = half.clock.now().wall_ms, {"version": version("touchpoint-gateway")}
         return lambda outbox: audit.append(outbox.connection, at_ms, audit.GATEWAY, what, detail)
 
+    await half.writer.between_commits(prove_audit)
     await half.writer.commit(note("start"))
     pruning = asyncio.ensure_future(_prune(half, keep_ms))
     try:
@@ -244,6 +247,13 @@ async def audited(half: Capture, keep_ms: int) -> AsyncIterator[None]:
         await asyncio.gather(pruning, return_exceptions=True)
         with suppress(sqlite3.Error, StoreError):  # a disk that fails must not keep the half from stopping
             await half.writer.commit(note("stop"))
+
+
+def prove_audit(outbox: Outbox) -> None:
+    """Log what is wrong with the chain of the audit log. The half goes on; `touchpoint audit verify` says it again."""
+    with suppress(sqlite3.Error):  # whoever writes to it next says so
+        for wrong in audit.problems(outbox.connection):
+            security.error("audit log: %s", wrong, extra=told(Message.AUDIT_BROKEN, "audit"))
 
 
 async def _prune(half: Capture, keep_ms: int) -> None:

@@ -10,7 +10,7 @@ from gateway.clock import Clock, boot_id
 from gateway.config import Settings
 from gateway.core.event import Draft, EventType, Previous, gap
 from gateway.core.sighting import Moment
-from gateway.log import log
+from gateway.log import Message, log, told
 from gateway.store.database import CorruptError, StoreError, explain, is_corrupt, open_writer
 from gateway.store.ledger import read_all
 from gateway.store.outbox import Outbox
@@ -63,7 +63,8 @@ def _open_file(
         connection = open_writer(state, CAPTURE)
     if kept is not None:
         taken = take_over(connection, kept)
-        log.error("capture.db: set aside as %s; taken over: %s", kept.name, taken or "nothing")
+        extra = told(Message.STORE_SET_ASIDE, "store")
+        log.error("capture.db: set aside as %s; taken over: %s", kept.name, taken or "nothing", extra=extra)
     return connection, kept
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.config import ConfigError, Settings
 from gateway.core.pseudonym import KeyRing
 from gateway.keys import key_ring
-from gateway.log import log
+from gateway.log import Message, log, told
 from gateway.store.audit import GATEWAY
 
 Identity = tuple[int, int, int, int]
@@ -53,7 +53,8 @@ class RingFile:
         self._ring = ring
         self.use(ring)
         if ring is None:
-            log.warning("there is no key ring any more: no subject is named in any event")
+            extra = told(Message.KEYS_MISSING, "keys")
+            log.warning("there is no key ring any more: no subject is named in any event", extra=extra)
         else:
             log.info("key ring: %s", ", ".join(_ids(ring)) or "no epoch")
         await self.note(who, _ids(ring))

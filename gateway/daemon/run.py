@@ -12,7 +12,7 @@ from typing import Any
 from gateway.config import EXIT_CONFIG
 from gateway.core.order import RestartAskedError
 from gateway.daemon.notify import STOPPING, notify
-from gateway.log import log
+from gateway.log import Message, log, told
 
 STOP_SECONDS = 1.5
 """How long `run` waits for a half to stop by itself."""
@@ -53,7 +53,7 @@ async def _until_signal(work: Coroutine[Any, Any, None]) -> None:
     try:
         await working
     except asyncio.CancelledError:
-        log.info("stopped")
+        log.info("stopped", extra=told(Message.STOPPED, "gateway"))
 
 
 async def run(configuration: Path) -> None:
@@ -70,7 +70,8 @@ async def _keep_running(half: str, configuration: Path) -> None:
         code = await _run_half(half, configuration)
         if code == EXIT_CONFIG or (code == EXIT_FAILED and loop.time() - begun < HOPELESS_SECONDS):
             raise HalfFailedError(half, code)
-        log.error("the %s half ended with exit status %d; it is started again", half, code)
+        extra = told(Message.HALF_ENDED, half)
+        log.error("the %s half ended with exit status %d; it is started again", half, code, extra=extra)
         await asyncio.sleep(RESTART_SECONDS)
 
 

@@ -13,7 +13,7 @@ from gateway.daemon.trust import issuers
 from gateway.daemon.trust import ledger as ledger_of
 from gateway.daemon.watchdog import Watchdog, watched
 from gateway.handover import must_be_ours
-from gateway.log import log
+from gateway.log import Message, log, told
 from gateway.store.backlog import Backlog
 from gateway.store.database import CorruptError, only_one, prove_writable
 from gateway.store.progress import Progress, record, recorded
@@ -125,7 +125,8 @@ def open_progress(state: Path, backlog: Backlog, now_ms: int) -> sqlite3.Connect
     """
     connection, kept = open_whole(state, UPLINK, now_ms)
     if kept is not None:
-        log.error("uplink.db: set aside as %s; what waits is sent again", kept.name)
+        extra = told(Message.STORE_SET_ASIDE, "store")
+        log.error("uplink.db: set aside as %s; what waits is sent again", kept.name, extra=extra)
     session = backlog.session()
     if session is not None and not recorded(connection, session):
         record(connection, session, Progress(published=backlog.last(), delivered=0))

@@ -14,7 +14,7 @@ from time import monotonic
 
 from gateway.core.watchdog import ReaderSigns, Signs, fault
 from gateway.daemon.notify import ALIVE, READY, notify, status, watchdog_seconds
-from gateway.log import log
+from gateway.log import Message, log, told
 from gateway.store.database import is_full
 
 PROVE_SECONDS = 60.0
@@ -57,7 +57,8 @@ class Watchdog:
             notify(ALIVE, status(self.tell()))
         else:
             notify(status(f"{wrong}; started again unless that passes"))
-            log.error("%s; systemd starts this half again unless that passes", wrong)
+            extra = told(Message.WATCHDOG, "gateway")
+            log.error("%s; systemd starts this half again unless that passes", wrong, extra=extra)
 
     async def _keep_proving(self) -> None:
         while True:

@@ -15,7 +15,8 @@ from gateway.core.contract import Topics
 from gateway.core.event import ComponentHealth, State, rfc3339
 from gateway.core.order import RestartAskedError
 from gateway.core.sighting import ClockQuality, Moment
-from gateway.log import log
+from gateway.log import Message as JournalMessage
+from gateway.log import log, told
 from gateway.store import said
 from gateway.store.database import StoreError, is_corrupt
 from gateway.store.progress import Component, components, report
@@ -225,5 +226,8 @@ class Uplink:
         """Write how the broker fares, and log it once for each change."""
         before = self._components().get("broker")
         if before is None or (before.ok, before.reason) != (ok, reason):
-            log.info("broker: %s", "connected" if ok else reason)
+            if ok:
+                log.info("broker: connected", extra=told(JournalMessage.BROKER_UP, "broker"))
+            else:
+                log.warning("broker: %s", reason, extra=told(JournalMessage.BROKER_DOWN, "broker"))
         report(self.forwarder.database, "broker", Component(ok, reason, self.now().wall_ms))

@@ -5,13 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from sqlite3 import Connection as Database
 from types import MappingProxyType
+from typing import Final
 
 from gateway.core import order
-from gateway.log import log
+from gateway.log import Message, log, security, told
 from gateway.store import said
 
 SAY_SECONDS = 60.0
 """A refusal of the same kind and reason is logged once in so long."""
+
+BAD_SIGNATURE: Final = "bad-signature"
+FORGED: Final = frozenset({BAD_SIGNATURE, "replayed", "wrong-gateway", "wrong-site", "wrong-topic"})
+"""What the centre does not send: somebody else does, or repeats what it has sent."""
 
 NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -48,7 +53,9 @@ class Refusals:
         since_ns = self._said_ns.get(what)
         if since_ns is None or now_ns - since_ns >= SAY_SECONDS * 1e9:
             times = f", {self._unsaid[what]} times" if self._unsaid[what] > 1 else ""
-            log.warning("a %s from the centre was refused: %s%s", kind, reason, times)
+            forged = NAMES.get(reason, BAD_SIGNATURE) in FORGED
+            to, extra = (security, told(Message.CENTRE_FORGED, "centre")) if forged else (log, None)
+            to.warning("a %s from the centre was refused: %s%s", kind, reason, times, extra=extra)
             self._said_ns[what], self._unsaid[what] = now_ns, 0
 
     def write(self) -> None:
@@ -56,6 +63,6 @@ class Refusals:
         if self._uncounted:
             named: Counter[str] = Counter()
             for (kind, reason), number in self._uncounted.items():
-                named[f"down:{kind}:{NAMES.get(reason, 'bad-signature')}"] += number
+                named[f"down:{kind}:{NAMES.get(reason, BAD_SIGNATURE)}"] += number
             self._uncounted = Counter()
             said.tally(self.database, named.items())

@@ -16,7 +16,7 @@ from socket import SOCK_STREAM
 
 from gateway.config.rules import loopback
 from gateway.control import bound
-from gateway.log import log
+from gateway.log import Message, log, told
 from gateway.store.database import StoreError
 
 Exposition = Callable[[str | None], tuple[bytes, str]]
@@ -41,7 +41,8 @@ async def scraped(listen: str, sockets: Path, exposition: Exposition) -> AsyncIt
         try:
             server = await _listening(listen, sockets, scrape, stack)
         except (OSError, StoreError) as error:
-            log.error("metrics: nobody can scrape them at %s: %s", listen, error)
+            extra = told(Message.METRICS_UNREACHABLE, "metrics")
+            log.error("metrics: nobody can scrape them at %s: %s", listen, error, extra=extra)
         try:
             yield
         finally:

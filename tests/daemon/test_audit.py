@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.daemon.capture import DAY_MS, audited
+from gateway.log import Message, security
 from gateway.store import audit
 from gateway.store.database import snapshot
 from gateway.store.schema import CAPTURE
@@ -31,3 +32,19 @@ async def test_start_and_stop_are_noted_and_old_entries_go(tmp_path: Path, monke
         await until(lambda: deeds(tmp_path) == ["audit-pruned"])
         shop.clock.ahead_s = 0
     assert deeds(tmp_path) == ["audit-pruned", "stop"]
+
+
+async def test_a_chain_that_was_changed_is_reported_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An entry that was changed while the half was stopped is in the security log; the half works all the same."""
+    shop = Shop(tmp_path)
+    async with shop.open() as half, audited(half, 400 * DAY_MS):
+        pass
+    assert not caplog.records
+    with closing(sqlite3.connect(tmp_path / CAPTURE.file)) as store, store:
+        store.execute("UPDATE audit SET who = 'nobody' WHERE number = 1")
+    async with shop.open() as half, audited(half, 400 * DAY_MS):
+        (record,) = [each for each in caplog.records if each.name == security.name]
+        assert record.getMessage() == "audit log: entry 1 is not what was written, or not after what stands before it"
+        assert record.message_id == Message.AUDIT_BROKEN  # type: ignore[attr-defined]  # given as a field
