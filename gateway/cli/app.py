@@ -22,6 +22,7 @@ from gateway.cli import (
     replay,
     run,
     schema,
+    setup,
     status,
     tags,
     touchpoints,
@@ -48,6 +49,7 @@ touchpoint check, touchpoint touchpoints import FILE, touchpoint run.""",
 app.command(short_help="Watch a boutique's day in 20 seconds.")(demo.demo)
 app.command(short_help="Play recorded sightings through the same path.")(replay.replay)
 app.command(short_help="Check the configuration before a start.")(check.check)
+app.command(short_help=_("Set this gateway up, step by step."), help=setup.HELP)(setup.setup)
 app.command(short_help=_("Say all that is wrong, and how to fix it."), help=doctor.HELP)(doctor.doctor)
 app.command(short_help=_("Make an archive for support."), help=diagnose.HELP)(diagnose.diagnose)
 app.command(short_help=_("Back this gateway up, encrypted."), help=backup.BACKUP_HELP)(backup.backup)

@@ -159,14 +159,14 @@ def _put_in_place(held: "Backup", planned: "Restored") -> None:
     try:
         with stopped(state):
             for path in put(held, planned, Clock().now().wall_ms):
-                _give(planned.settings, path)
+                give(planned.settings, path)
                 typer.echo(str(path))
             mark(state).unlink(missing_ok=True)
     except HeldError:
         fail(_("The gateway runs: stop it first (systemctl stop touchpoint.target). Nothing was written."))
 
 
-def _give(settings: "Settings", path: Path) -> None:
+def give(settings: "Settings", path: Path) -> None:
     """Give a file to the half that needs it, where the services have users of their own and root restores."""
     from shutil import chown
 

@@ -185,4 +185,5 @@ def toml(value: object) -> str:
         return "{ " + ", ".join(f"{key} = {toml(inner)}" for key, inner in value.items()) + " }"
     if isinstance(value, tuple):
         return f"[{', '.join(map(toml, value))}]"
-    return json.dumps(value if isinstance(value, bool | int | float) else str(value), ensure_ascii=False)
+    text = json.dumps(value if isinstance(value, bool | int | float) else str(value), ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")  # the one control character that JSON takes as it is, and TOML does not

@@ -45,6 +45,8 @@ class UsbReader:
 
     product: str
     driver: str | None
+    id: str = ""
+    """Vendor and product, as 054c:06c3."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,9 @@ from gateway.doctor.facts import (
     Need,
     Node,
     Switch,
-    UsbReader,
     User,
 )
+from gateway.doctor.usb import usb_readers
 from gateway.doctor.users import runs_as
 from gateway.keys import key_files, key_ring, ring_warnings
 from gateway.store.database import StoreError
@@ -46,7 +46,6 @@ READ, WRITE, SEARCH = 4, 2, 1
 PATIENCE = 5.0
 """Seconds for the broker, and for a command."""
 FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
-USB_READERS = {("054c", "06c1"): "Sony RC-S380", ("054c", "06c3"): "Sony RC-S380", ("072f", "2200"): "ACS ACR122U"}
 _SERIAL = re.compile(r"tty:([^:]+(?::[^:]+)*?):(?:pn532|arygon)")
 
 
@@ -77,7 +76,7 @@ def _machine(root: Path, settings: Settings | None) -> Facts:
     model = _text(root / "proc/device-tree/model") or ""
     return Facts(
         Clock(clock.now().wall_ms, kernel_says_synced(), trusted, battery),
-        usb=tuple(_usb(root)),
+        usb=tuple(usb_readers(root)),
         libusb=_loads("libusb-1.0.so.0"),
         disk=None if settings is None else _disk(settings, root),
         throttled=_hexadecimal(_text(root / FIRMWARE)),
@@ -172,16 +171,6 @@ def _group(gid: int) -> str:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
-
-
-def _usb(root: Path) -> Iterator[UsbReader]:
-    """List the NFC readers on USB (sysfs)."""
-    devices = root / "sys/bus/usb/devices"
-    for device in sorted(devices.glob("*")):
-        known = USB_READERS.get((_text(device / "idVendor") or "", _text(device / "idProduct") or ""))
-        if known is not None:
-            drivers = (link.resolve().name for link in device.glob(f"{device.name}:*/driver"))
-            yield UsbReader(known, next((name for name in drivers if name != "usbfs"), None))
 
 
 def _bluetooth(readers: Iterable[ReaderSettings], root: Path) -> Bluetooth:

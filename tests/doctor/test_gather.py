@@ -94,7 +94,7 @@ def test_a_machine_is_read_from_its_files(pi: Path) -> None:
     """Power, disk, switches, adapters, USB readers and time zone are what the kernel's files say."""
     facts = gather(pi / "gateway.toml", pi)
     assert (facts.throttled, facts.raspberry, facts.zone, facts.clock.battery) == (0x50005, True, "Europe/Zurich", True)
-    assert facts.usb == (UsbReader("Sony RC-S380", "port100"),)
+    assert facts.usb == (UsbReader("Sony RC-S380", "port100", "054c:06c3"),)
     assert facts.bluetooth.switches == (Switch("hci0", soft=True, hard=False),)
     assert facts.bluetooth.adapters == ("hci0",)
     assert facts.bluetooth.cache_in_memory is True

@@ -1,0 +1,106 @@
+"""The gateway's own certificate: key and request made here (PKCS #10, RFC 2986), the certificate imported and verified.
+
+The private key never leaves the device. For a renewal a new key is made beside the one in use, which stays until the
+certificate for the new one is imported: at no moment is the gateway without a pair that fits.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
+
+from gateway.config import Settings
+from gateway.keys import KeyFileError, destroy, replace_secret, write_secret
+
+LONGEST_NAME: Final = 64
+"""Characters of a name in a certificate (RFC 5280, appendix A.1, ub-common-name)."""
+
+
+class EnrolmentError(Exception):
+    """A request cannot be made, or a certificate not be used: what is wrong, and what to do next."""
+
+
+def next_key(key: Path) -> Path:
+    """Return where the key lies that waits for its certificate."""
+    return key.with_name(f"{key.name}.next")
+
+
+def request(settings: Settings) -> bytes:
+    """Make a key, unless one waits for its certificate already, and return the request for it, in PEM.
+
+    The first key is the one in use; later ones wait beside it. Raises EnrolmentError, KeyFileError.
+    """
+    certificate, key = _pair(settings)
+    path = next_key(key) if certificate.exists() else key
+    if not path.exists():
+        made = ec.generate_private_key(ec.SECP256R1())
+        write_secret(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode().rstrip("\n"))
+    gateway = settings.gateway
+    name = (
+        (NameOID.COMMON_NAME, settings.mqtt.client_id or gateway.id),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, gateway.site),
+        (NameOID.ORGANIZATION_NAME, gateway.tenant),
+    )
+    subject = x509.Name([x509.NameAttribute(oid, text[:LONGEST_NAME]) for oid, text in name])
+    asked = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(_private(path), SHA256())
+    return asked.public_bytes(Encoding.PEM)
+
+
+def install(settings: Settings, pem: bytes, now_ms: int) -> int:
+    """Put a certificate, with those of its authorities behind it, in place; return when it expires (Unix milliseconds).
+
+    It must be for one of the gateway's keys, and valid now. Raises EnrolmentError, KeyFileError.
+    """
+    path, key = _pair(settings)
+    try:
+        held = x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise EnrolmentError("that is no certificate in PEM: -----BEGIN CERTIFICATE-----") from None
+    from_ms, until_ms = (
+        int(at.timestamp() * 1000) for at in (held[0].not_valid_before_utc, held[0].not_valid_after_utc)
+    )
+    if not from_ms <= now_ms < until_ms:
+        raise EnrolmentError("that certificate is not valid now; look at the clock, or have another one issued")
+    fits = [each for each in (next_key(key), key) if each.exists() and _public(_private(each)) == _public(held[0])]
+    if not fits:
+        raise EnrolmentError("that certificate is for another key; have it issued for the request that setup has made")
+    chain = b"".join(each.public_bytes(Encoding.PEM) for each in held).decode().rstrip("\n")
+    if fits[0] != key:
+        replace_secret(key, fits[0].read_text(encoding="ascii").rstrip("\n"))
+        destroy(fits[0])
+    if path.exists():
+        replace_secret(path, chain)
+    else:
+        write_secret(path, chain)
+    return until_ms
+
+
+def _pair(settings: Settings) -> tuple[Path, Path]:
+    certificate, key = settings.mqtt.certificate, settings.mqtt.key
+    if certificate is None or key is None:
+        raise EnrolmentError("the configuration names no mqtt.certificate and mqtt.key: say there where they will lie")
+    return certificate, key
+
+
+def _private(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (OSError, ValueError, TypeError):
+        raise KeyFileError(f"cannot read the private key {path}: it is none that is in PEM and not encrypted") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise EnrolmentError(f"{path} is a key of another kind than is made here; move it away for a new one")
+    return key
+
+
+def _public(of: ec.EllipticCurvePrivateKey | x509.Certificate) -> bytes:
+    return of.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

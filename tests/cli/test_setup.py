@@ -1,0 +1,237 @@
+"""`touchpoint setup`: a gateway of a bare device, its certificate, and the staff's answers."""
+
+import json
+import tomllib
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
+
+from gateway import keys
+from gateway.cli import setup
+from gateway.cli.app import app
+from gateway.clock import Clock
+from gateway.config import load, tls_problems
+from gateway.core.pseudonym import derive
+from gateway.doctor.readers import Candidate, candidates
+
+NOW = datetime.fromtimestamp(Clock().now().wall_ms / 1000, UTC)
+REGISTRY = """id,kind,name,zone,phase,gtin,reference,serial,campaign,valid_from,valid_until,identifiers
+page-16,catalogue,Page 16,,before,,,,,,,link:https://id.acme.example/t/page-16
+"""
+ANSWERS = """
+tenant = "acme"
+site = "zrh-1"
+id = "gw-1"
+host = "127.0.0.1"
+port = 9
+ca = "ca.pem"
+certificate = true
+time_zone = "Europe/Zurich"
+state = "state"
+ring = "{home}/usb/keys.json"
+registry = "{home}/usb/registry.csv"
+[[reader]]
+name = "counter"
+kind = "simulated"
+plays = "scanner"
+device = "recording"
+touchpoint = "counter"
+"""
+
+
+class Authority:
+    """Signs requests, as a brand's authority does."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Acme authority")])
+        self.certificate = self._issue(self.name, self.key.public_key(), 30)
+
+    def issue(self, pem: bytes, days: int = 90) -> bytes:
+        """Issue a certificate for a request."""
+        asked = x509.load_pem_x509_csr(pem)
+        assert asked.is_signature_valid
+        public = asked.public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        return self._issue(asked.subject, public, days)
+
+    def _issue(self, name: x509.Name, public: ec.EllipticCurvePublicKey, days: int) -> bytes:
+        made = x509.CertificateBuilder().subject_name(name).issuer_name(self.name).public_key(public)
+        made = made.serial_number(x509.random_serial_number()).not_valid_before(NOW - timedelta(days=200))
+        return made.not_valid_after(NOW + timedelta(days=days)).sign(self.key, SHA256()).public_bytes(Encoding.PEM)
+
+
+@pytest.fixture
+def authority() -> Authority:
+    """The brand's authority."""
+    return Authority()
+
+
+@pytest.fixture
+def home(directory: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bare device, with what was brought to it on a stick."""
+    (directory / "usb").mkdir()
+    ring = derive(bytes(range(32)), "acme", "zrh-1", [("now", Clock().now().wall_ms - 1000, None)])
+    keys.write_secret(directory / "usb" / "keys.json", ring.to_json())
+    (directory / "usb" / "registry.csv").write_text(REGISTRY, encoding="utf-8")
+    (directory / "usb" / "answers.toml").write_text(ANSWERS.format(home=directory), encoding="utf-8")
+    (directory / "ca.pem").write_bytes(authority.certificate)
+    monkeypatch.setenv("TOUCHPOINT_CONFIG", str(directory / "gateway.toml"))
+    return directory
+
+
+def run(*arguments: object, typed: str = "") -> Result:
+    """Run the command."""
+    return CliRunner().invoke(app, ["setup", *map(str, arguments)], input=typed)
+
+
+def test_a_file_of_answers_makes_a_gateway(home: Path, authority: Authority) -> None:
+    """Configuration, ring, registry and request are there, nothing was asked; the certificate makes it complete."""
+    result = run("--answers", home / "usb" / "answers.toml")
+    assert "gateway.csr" in result.stdout, result.output
+    assert "1 touchpoint imported." in result.stdout
+    settings = load(home / "gateway.toml")
+    assert (settings.gateway.time_zone, settings.readers[0].name) == ("Europe/Zurich", "counter")
+    assert (home / "keys.json").read_text() == (home / "usb" / "keys.json").read_text()
+    assert (home / "gateway.key").stat().st_mode & 0o77 == 0
+    asked = x509.load_pem_x509_csr((home / "gateway.csr").read_bytes())
+    assert asked.subject.rfc4514_string() == "O=acme,OU=zrh-1,CN=gw-1"
+    (home / "usb" / "issued.pem").write_bytes(authority.issue((home / "gateway.csr").read_bytes()))
+    installed = run("--certificate", home / "usb" / "issued.pem")
+    assert installed.exit_code == 0, installed.output
+    assert tls_problems(settings) == []
+
+
+def test_a_certificate_is_renewed_without_a_gap(home: Path, authority: Authority) -> None:
+    """The pair in use stays until the new certificate is imported, and then the new key is in its place."""
+    run("--answers", home / "usb" / "answers.toml")
+    (home / "issued.pem").write_bytes(authority.issue((home / "gateway.csr").read_bytes()))
+    run("--certificate", home / "issued.pem")
+    before = (home / "gateway.key").read_bytes()
+    assert run("--renew").exit_code == 0
+    assert (home / "gateway.key").read_bytes() == before
+    assert tls_problems(load(home / "gateway.toml")) == []
+    (home / "issued.pem").write_bytes(authority.issue((home / "gateway.csr").read_bytes()))
+    assert run("--certificate", home / "issued.pem").exit_code == 0
+    assert (home / "gateway.key").read_bytes() != before
+    assert not (home / "gateway.key.next").exists()
+    assert tls_problems(load(home / "gateway.toml")) == []
+
+
+def test_a_certificate_that_does_not_fit_is_refused(home: Path, authority: Authority) -> None:
+    """One that has expired, is for another key, or is none: what is in use stays."""
+    run("--answers", home / "usb" / "answers.toml")
+    csr = (home / "gateway.csr").read_bytes()
+    for issued, words in (
+        (authority.issue(csr, days=-10), "not valid now"),
+        (authority.certificate, "for another key"),
+        (b"nothing", "no certificate"),
+    ):
+        (home / "issued.pem").write_bytes(issued)
+        result = run("--certificate", home / "issued.pem")
+        assert result.exit_code == 1
+        assert words in result.stderr
+    assert not (home / "gateway.pem").exists()
+
+
+def test_answers_are_judged_before_anything_is_written(home: Path) -> None:
+    """An answer that the gateway could not use ends it with status 78, one that answers nothing with 2."""
+    answers = home / "usb" / "answers.toml"
+    answers.write_text(ANSWERS.format(home=home).replace("zrh-1", "Zürich!"), encoding="utf-8")
+    result = run("--answers", answers)
+    assert result.exit_code == 78
+    assert "gateway.site" in result.stderr
+    for wrong in ('tenant = "acme"\n', 'brand = "acme"\n', "tenant = 3\n", "reader = 1\n", "tenant = "):
+        answers.write_text(wrong, encoding="utf-8")
+        assert run("--answers", answers).exit_code == 2
+    assert not (home / "gateway.toml").exists()
+
+
+def test_another_sites_ring_is_refused(home: Path) -> None:
+    """A ring of elsewhere is not brought in."""
+    answers = home / "usb" / "answers.toml"
+    answers.write_text(ANSWERS.format(home=home).replace("zrh-1", "gva-1"), encoding="utf-8")
+    result = run("--answers", answers)
+    assert result.exit_code == 1
+    assert "acme/zrh-1" in result.stderr
+    assert not (home / "keys.json").exists()
+
+
+def test_a_configuration_is_not_written_over(home: Path) -> None:
+    """A gateway that is set up stays as it is, unless asked otherwise."""
+    (home / "gateway.toml").write_text("mine", encoding="utf-8")
+    assert run("--answers", home / "usb" / "answers.toml").exit_code == 1
+    assert (home / "gateway.toml").read_text() == "mine"
+
+
+def test_without_a_person_nothing_is_asked(home: Path) -> None:
+    """In a script without answers it ends at once."""
+    del home
+    result = run()
+    assert result.exit_code == 2
+    assert "--answers" in result.stderr
+
+
+def test_a_person_is_asked_and_offered_what_is_plugged_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers are offered by name; the answers make the configuration."""
+    found = [Candidate("scanner", "/dev/serial/by-id/usb-Acme_1", "usb-Acme_1"), Candidate("ble", "hci0", "Bluetooth")]
+    monkeypatch.setattr(setup, "somebody_there", lambda: True)
+    monkeypatch.setattr("gateway.doctor.readers.candidates", lambda: found)
+    said = ["acme", "zrh-1", "", "127.0.0.1", "", "", "", "", "y", "till", "counter", "y", "", "salon", "n"]
+    result = run(typed="\n".join(said) + "\n")
+    assert "usb-Acme_1" in result.stdout
+    document = tomllib.loads((home / "gateway.toml").read_text(encoding="utf-8"))
+    assert document["gateway"] == {"tenant": "acme", "site": "zrh-1", "id": "gw-1", "time_zone": "Europe/Zurich"}
+    assert document["reader"] == [
+        {"name": "till", "kind": "scanner", "device": "/dev/serial/by-id/usb-Acme_1", "touchpoint": "counter"},
+        {"name": "ble-2", "kind": "ble", "adapter": "hci0", "zone": "salon"},
+    ]
+
+
+def test_candidates_are_found_by_their_own_paths(directory: Path) -> None:
+    """Serial ports, keyboards, NFC readers on USB and adapters, from the kernel's files."""
+    for name in ("dev/serial/by-id/usb-A", "dev/input/by-id/usb-B-event-kbd", "dev/input/by-id/usb-B-event-mouse"):
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).touch()
+    usb = directory / "sys/bus/usb/devices/1-1"
+    usb.mkdir(parents=True)
+    (usb / "idVendor").write_text("072f\n", encoding="ascii")
+    (usb / "idProduct").write_text("2200\n", encoding="ascii")
+    (directory / "sys/class/bluetooth/hci0").mkdir(parents=True)
+    assert candidates(directory) == [
+        Candidate("scanner", "/dev/serial/by-id/usb-A", "usb-A"),
+        Candidate("scanner", "/dev/input/by-id/usb-B-event-kbd", "usb-B-event-kbd"),
+        Candidate("nfc", "usb:072f:2200", "ACS ACR122U"),
+        Candidate("ble", "hci0", "Bluetooth hci0"),
+    ]
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
+
+
+@given(st.dictionaries(st.sampled_from(["tenant", "site", "id", "host", "port", "reader", "x"]), texts | st.integers()))
+def test_arbitrary_answers_are_taken_or_refused(document: dict[str, Any]) -> None:
+    """Whatever is answered, there are answers or a ValueError that says what is wrong."""
+    with suppress(ValueError):
+        assert setup.answered(document).tenant == document["tenant"]
+
+
+@given(texts, texts, st.dictionaries(st.sampled_from(["name", "device"]), texts))
+def test_every_answer_can_be_written_and_read(tenant: str, host: str, reader: dict[str, str]) -> None:
+    """Quotes, line ends and control characters come through TOML as they were."""
+    made = setup.Answers(tenant=tenant, site="s", id="i", host=host, readers=(reader,))
+    document = tomllib.loads(setup.configuration(made))
+    assert (document["gateway"]["tenant"], document["mqtt"]["host"]) == (tenant, host)
+    assert document["reader"] == [reader]
+    assert json.dumps(document)
