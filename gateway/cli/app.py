@@ -8,6 +8,7 @@ import typer
 from gateway.cli import (
     audit,
     backup,
+    beacons,
     check,
     codes,
     consent,
@@ -61,6 +62,7 @@ app.command(short_help="Show readers, outbox, broker and counters.")(status.stat
 app.add_typer(readers.app, name="readers", short_help="Readers: how they fare, what they read.")
 app.add_typer(touchpoints.app, name="touchpoints", short_help="Touchpoints of the store, and how they are used.")
 app.add_typer(training.app, name="training", short_help="Mark what staff try out as tests, for an hour.")
+app.add_typer(beacons.app, name="beacons", short_help=_("Beacons: what is heard, and which are the store's."))
 app.add_typer(codes.app, name="codes", short_help="Printed codes of touchpoints.")
 app.add_typer(tags.app, name="tags", short_help=_("NFC tags of touchpoints."))
 app.add_typer(consent.app, name="consent", short_help="Consent at the counter, by presenting the token.")
