@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.provision.tags.bench import Bench
     from gateway.provision.tags.chip import Chip
     from gateway.provision.tags.inventory import Entry
+    from gateway.provision.tags.signing import Signing
     from gateway.provision.tags.writer import Job, Wishes, Writer
 
 T = TypeVar("T")
@@ -281,7 +282,7 @@ def _at_reader(
     from gateway.provision.tags.secret import TagSecret
     from gateway.provision.tags.writer import Wishes, Writer
 
-    name, clock = _nfc_reader(settings, reader), Clock(settings.clock.source)
+    name, clock, signing = _nfc_reader(settings, reader), Clock(settings.clock.source), _signing(settings)
 
     async def run() -> T:
         async with lend(settings, name, f"tags {command}", DAY_SECONDS) as lent:
@@ -292,9 +293,26 @@ def _at_reader(
     with listed(settings.gateway.state) as entries:
         secret = TagSecret(tag_secret(settings))
         writer = Writer(
-            secret, entries, lambda: clock.now().wall_ms, lambda tag: opened(tag, secret), wishes or Wishes()
+            secret,
+            entries,
+            lambda: clock.now().wall_ms,
+            lambda tag: opened(tag, secret, signing),
+            wishes or Wishes(),
         )
         return asyncio.run(run())
+
+
+def _signing(settings: "Settings") -> "Signing | None":
+    """Return how tags sign their links; None if the store has no keys for that."""
+    from gateway.core.decode.sun import Covers, Mirrors
+    from gateway.keys import tag_keys
+    from gateway.provision.tags.signing import Signing
+
+    if settings.sun.keys is None:
+        return None
+    sun = settings.sun
+    mirrors = Mirrors(sun.picc_data, sun.file_data, sun.uid, sun.counter, sun.mac, Covers(sun.covers))
+    return Signing(tag_keys(settings), mirrors)
 
 
 def _nfc_reader(settings: "Settings", name: str | None) -> str:

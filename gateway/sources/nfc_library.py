@@ -18,6 +18,7 @@ sys.modules.setdefault("nfc.llcp.sec", _no_encryption())
 
 import nfc  # noqa: E402 -- after the module above
 import nfc.tag.tt2  # noqa: E402
+import nfc.tag.tt4  # noqa: E402
 from nfc.clf import transport  # noqa: E402
 from nfc.clf.device import Device  # noqa: E402
 from nfc.clf.device import usb_device_map as usb_drivers  # noqa: E402

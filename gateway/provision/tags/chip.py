@@ -29,6 +29,9 @@ class Chip(Protocol):
     def protection(self) -> Protection:
         """Who can write it, as it was found."""
 
+    def made(self, link: str) -> bytes:
+        """Return the message with which it carries a link."""
+
     def message(self) -> bytes:
         """Return its NDEF message; empty if it has none."""
 

@@ -21,6 +21,7 @@ from gateway.provision.tags.fault import (
     unprotected,
     wrong_chip,
 )
+from gateway.provision.tags.message import uri
 
 READ, WRITE, PWD_AUTH, GET_VERSION = 0x30, 0xA2, 0x1B, 0x60
 ACK: Final = b"\x0a"
@@ -130,6 +131,10 @@ class Type2:
         if locks or (self._formatted and self._head[15] & NO_WRITING == NO_WRITING):
             return Protection.LOCKED
         return Protection.KEYED if self._guarded else Protection.OPEN
+
+    def made(self, link: str) -> bytes:
+        """Return the message of a link."""
+        return uri(link)
 
     def message(self) -> bytes:
         """Return the NDEF message; empty if there is none, or one that makes no sense."""

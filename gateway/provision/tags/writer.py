@@ -12,7 +12,7 @@ from gateway.language import _
 from gateway.provision.tags.chip import Chip, Protection
 from gateway.provision.tags.fault import AGAIN, Fault, TagError, differs, password_unknown, read_only, unprotected
 from gateway.provision.tags.inventory import USED, Entry, Inventory, State
-from gateway.provision.tags.message import fits, uri
+from gateway.provision.tags.message import fits
 from gateway.provision.tags.secret import TagSecret
 
 FINAL = {False: State.PROTECTED, True: State.LOCKED}
@@ -63,7 +63,7 @@ class Writer:
     def write(self, tag: Any, job: Job) -> Entry:  # noqa: ANN401 -- nfcpy has no types
         """Write a tag and protect it; return what is known of it then. A finished one is only verified."""
         chip, known = self.meet(tag)
-        message = uri(job.link)
+        message = chip.made(job.link)
         carries = self._looked_at(chip, known, job, message)
         entry = Entry(self.met or "", job.touchpoint, job.answer, job.link, chip.name, State.BEGUN, self.now_ms())
         if chip.protection is Protection.LOCKED:
@@ -83,7 +83,7 @@ class Writer:
         if known is None or known.state not in USED:
             text = _("This tag was not finished here. Write it: touchpoint tags write TOUCHPOINT")
             raise TagError(Fault.FORGED, text)
-        if chip.message() != uri(known.link):
+        if chip.message() != chip.made(known.link):
             text = _("This tag does not hold what was written for {title}. Take it away, and write a new one.")
             raise TagError(Fault.DIFFERS, text.format(title=known.touchpoint))
         wanted = {State.WRITTEN: chip.protection, State.PROTECTED: Protection.KEYED, State.LOCKED: Protection.LOCKED}
@@ -110,7 +110,7 @@ class Writer:
     def lock(self, tag: Any) -> Entry:  # noqa: ANN401 -- nfcpy has no types
         """Lock a tag that was written here, for good."""
         chip, known = self.meet(tag)
-        if known is None or known.state not in USED or chip.message() != uri(known.link):
+        if known is None or known.state not in USED or chip.message() != chip.made(known.link):
             text = _("Only a tag that was written here is locked. Write it first: touchpoint tags write TOUCHPOINT")
             raise TagError(Fault.FORGED, text)
         chip.lock()
@@ -158,7 +158,7 @@ class Writer:
             if self.wishes.lock:
                 chip.lock()
         except TagError as error:
-            if error.fault in AGAIN:
+            if error.fault in AGAIN or error.fault is Fault.WRONG_CHIP:
                 raise
             raise unprotected() from None
         return self._record(entry, FINAL[self.wishes.lock])
