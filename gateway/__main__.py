@@ -12,6 +12,11 @@ def main() -> None:
     from gateway.language import asked_for, speak  # noqa: PLC0415  # as above
 
     speak(asked_for(sys.argv[1:], os.environ))
+    from gateway.cli.menu import for_a_person, start  # noqa: PLC0415  # its texts are read in that language
+
+    if for_a_person(sys.argv[1:]):
+        start()
+        return
     try:
         from gateway.cli.app import app  # noqa: PLC0415  # as above, and its help texts are read in that language
 

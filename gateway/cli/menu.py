@@ -1,0 +1,95 @@
+"""`touchpoint` alone at a terminal: what staff do, by number.
+
+Each choice is a command of its own, run as it would be typed, and named beside it: whoever uses the menu learns them.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import typer
+
+from gateway.language import _
+
+LEAVE = "0"
+
+Ask = Callable[[str], str]
+Run = Callable[[Sequence[str]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What can be chosen: in words, and the command that does it."""
+
+    what: str
+    command: tuple[str, ...]
+
+
+def choices(*, configured: bool) -> list[Choice]:
+    """Return what can be done: on a device without a configuration that is little."""
+    if not configured:
+        return [
+            Choice(_("Set this gateway up"), ("setup",)),
+            Choice(_("Watch a boutique's day, without any device"), ("demo",)),
+            Choice(_("See what is wrong with this device"), ("doctor",)),
+        ]
+    return [
+        Choice(_("See whether all is well"), ("status",)),
+        Choice(_("A customer consents"), ("consent", "grant")),
+        Choice(_("A customer takes consent back"), ("consent", "withdraw")),
+        Choice(_("A customer wants to see what is held"), ("consent", "access")),
+        Choice(_("A customer wants to be forgotten"), ("erase",)),
+        Choice(_("See the readers"), ("readers", "list")),
+        Choice(_("See which touchpoints are used"), ("touchpoints", "report")),
+        Choice(_("Practise: mark what is tried out as a test"), ("training", "on")),
+        Choice(_("See what is wrong, and how to put it right"), ("doctor",)),
+        Choice(_("Make an archive for support"), ("diagnose",)),
+    ]
+
+
+def menu(offered: Sequence[Choice], ask: Ask, run: Run) -> None:
+    """Offer the choices until the person leaves; what a command says and how it ends stays on the screen."""
+    while True:
+        typer.echo()
+        for number, each in enumerate(offered, 1):
+            typer.echo(f"{number:>3}  {each.what}  (touchpoint {' '.join(each.command)})")
+        typer.echo(f"{LEAVE:>3}  {_('Leave')}")
+        try:
+            answer = ask(_("Number: ")).strip()
+        except (EOFError, KeyboardInterrupt):
+            typer.echo()
+            return
+        if answer == LEAVE:
+            return
+        if answer.isascii() and answer.isdecimal() and 1 <= int(answer[:9]) <= len(offered):
+            run(offered[int(answer) - 1].command)
+        else:
+            typer.echo(_("Type one of the numbers."))
+
+
+def start() -> None:
+    """Show the menu for the configuration of this device."""
+    from gateway.config import find
+
+    menu(choices(configured=find(None).exists()), input, run)
+
+
+def run(command: Sequence[str]) -> int:
+    """Run a command at this terminal, and return its exit status; Ctrl-C ends the command and not the menu."""
+    with subprocess.Popen([sys.executable, "-m", "gateway", *command]) as running:  # noqa: S603  # our own command
+        while True:
+            try:
+                return running.wait()
+            except KeyboardInterrupt:
+                continue  # the terminal has told the command too
+
+
+def for_a_person(arguments: Sequence[str]) -> bool:
+    """Tell whether nothing was asked for but perhaps a language, and somebody sits at the terminal."""
+    words = list(arguments)
+    if words[:1] == ["--lang"]:
+        del words[:2]
+    elif words and words[0].startswith("--lang="):
+        del words[0]
+    return not words and sys.stdin.isatty() and sys.stdout.isatty()
