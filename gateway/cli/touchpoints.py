@@ -36,7 +36,9 @@ app = typer.Typer(
 beacons.
 
 One at a time with add, edit and retire, or all of them as a spreadsheet with export and import. What is changed counts
-for the very next tap; the gateway may run or not."""),
+for the very next tap; the gateway may run or not.
+
+To begin: touchpoint touchpoints add vitrine-1 --kind display --name Vitrine"""),
 )
 INTERRUPTED = 130
 """128 and SIGINT, as shells report it."""
@@ -126,6 +128,7 @@ def add(  # noqa: PLR0913  # its columns
         return
     typer.echo(_("{id} is added.").format(id=touchpoint))
     _tell_identifiers(said["touchpoint"])
+    _tell_next(settings, said["touchpoint"])
 
 
 @app.command(
@@ -270,7 +273,10 @@ def list_(config: Config = None, *, json: Json = False) -> None:
         show_json(told)
         return
     if not told:
-        fail(_("The registry is empty: touchpoint touchpoints import FILE.csv"), 0)
+        typer.echo(_("The registry is empty."))
+        typer.echo(_("Add a touchpoint: touchpoint touchpoints add vitrine-1 --kind display --name Vitrine"))
+        typer.echo(_("Or all of them: touchpoint touchpoints import FILE.csv"))
+        return
     rows = [(_("id"), _("kind"), _("zone"), _("last touched"), _("in 30 days"), _("name"))]
     rows += [
         (each["id"], each["kind"], each["zone"] or "-", _last(each), _in_30_days(each), _full_name(each))
@@ -467,3 +473,13 @@ def _tell_identifiers(told: "Mapping[str, Any]") -> None:
         typer.echo(f"  {text}")
     if not told["identifiers"] and told["kind"] != "counter":
         typer.echo(_("  Nothing identifies it yet: give it --identifier, or set [links] domain and edit it."))
+
+
+def _tell_next(settings: "Settings", told: "Mapping[str, Any]") -> None:
+    """Say how to bring a touchpoint's link to where customers are."""
+    if not any(text.startswith(f"link:https://{settings.links.domain}/") for text in told["identifiers"]):
+        return
+    if any(reader.kind == "nfc" for reader in settings.readers):
+        typer.echo(_("Write its tag: touchpoint tags write {id}").format(id=told["id"]))
+    typer.echo(_("Make its code: touchpoint codes make {id}").format(id=told["id"]))
+    typer.echo(_("Print all codes: touchpoint codes sheet --out codes.pdf"))

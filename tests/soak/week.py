@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace as changed
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from gateway.config import load
 from gateway.replay import Replay
 from gateway.sources.recording import ClockStep
 from gateway.sources.recording import format as recorded
+from gateway.store.backlog import Backlog
 from tests.benchmarks.process import descriptors, resident
 from tests.boutique.day import Day, Line
 from tests.boutique.store import START_MS, install
@@ -40,7 +42,8 @@ def replay(directory: Path, days: int) -> tuple[list[Sample], list[str]]:
             samples.append(Sample(hours, "descriptors", "replay", descriptors(os.getpid())))
 
     counts = Replay(load(directory / "gateway.toml"), file, state, START_MS, look).run()
-    print(f"{counts['sightings']:,} sightings, {counts['appended']:,} events", flush=True)  # noqa: T201  # the report
+    with closing(Backlog(state)) as backlog:
+        print(f"{counts['sightings']:,} sightings, {backlog.last():,} events", flush=True)  # noqa: T201  # the report
     return samples, []
 
 
