@@ -46,7 +46,9 @@ class Watching:
         """
         seconds = float(request["seconds"])
         if not 0 < seconds <= LONGEST_SECONDS:
-            raise RequestError(_("beacons are watched for up to {seconds} seconds").format(seconds=LONGEST_SECONDS))
+            raise RequestError(
+                _("beacons are watched for up to {seconds} seconds").format(seconds=f"{LONGEST_SECONDS:g}")
+            )
         if not any(each.channel == "ble" for each in self.settings.readers):
             raise RequestError(_('No [[reader]] of kind = "ble" is configured, so no beacon can be heard.'))
         nearby = Nearby()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.decode.namespace import Namespaces
+from gateway.core.decode.namespace import ANY, Namespaces
 from gateway.core.sighting import Advertisement
 from gateway.sources import ble
 from gateway.sources.ble import BleSource, UnhealedError, choose
@@ -103,6 +103,20 @@ async def test_every_sample_of_ours_comes_out(bluez: Bluez, watch: Watch) -> Non
     assert [sighting.payload for sighting in read] == [
         Advertisement(A, rssi, ibeacon()) for rssi in (-60, -61, -61, -59)
     ]
+
+
+async def test_strangers_are_forgotten_when_they_are_wanted_no_more(bluez: Bluez, watch: Watch) -> None:
+    """Neither their frame nor a sample of it comes out any more; ours does."""
+    wanted, stranger = [ANY], ibeacon(uuid=bytes(16))
+    async with reading(watch, wanted=lambda: wanted[0]) as source:
+        assert bluez.advertise(A, -60, manufacturer=stranger)
+        await take(source, 1)
+        wanted[0] = OURS
+        source.forget_strangers()
+        assert bluez.advertise(A, -61, manufacturer=stranger)
+        assert bluez.advertise(A, -70)
+        await watch.until(lambda: watch.dropped["unknown"] == 2)
+        await heard(bluez, source)
 
 
 @pytest.mark.parametrize("version", [(5, 66), (5, 82), (5, 88)])
