@@ -18,7 +18,7 @@ from gateway.core import pseudonym
 from gateway.core.consent import Consent, Reason
 from gateway.core.event import Draft, EventType
 from gateway.core.path import NOT_BELIEVED, Fate, Outcome
-from gateway.core.sighting import Advertisement, Identifier, Scan, Sighting
+from gateway.core.sighting import Advertisement, ClockQuality, Identifier, Scan, Sighting
 from gateway.log import Message, security
 from gateway.sources.source import SourceStatus
 from gateway.store import usage
@@ -28,7 +28,7 @@ from gateway.store.outbox import Outbox
 from gateway.store.recovery import mark, suspect
 from tests.core import salon
 from tests.core.salon import ANNA, GTIN_LINK, present, scan, tap
-from tests.shop import Shop, Voice, until
+from tests.shop import ClockToSet, Shop, Voice, until
 from tests.simulators import frames
 from tests.store.conftest import opened
 
@@ -499,6 +499,24 @@ async def test_the_use_of_a_touchpoint_is_counted_with_its_event(shop: Shop) -> 
         await until(partial(seen, shop, 5))
         await until(partial(waiting, shop, 3))
     assert used(shop) == {("vitrine-3", "tap"): 1, ("exit", "response"): 1, ("counter", "scan"): 1}
+
+
+async def test_what_is_touched_before_the_clock_is_set_gets_its_day_later(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one on which the clock is set."""
+    monkeypatch.setattr(shop.clock, "source", "system")
+    monkeypatch.setattr(ClockToSet, "_ask", lambda _: ClockQuality.UNSYNCED)
+    async with shop.running() as voices:
+        shop.capture.time_zone = AUCKLAND
+        voices["nfc"].say(tap())
+        await until(partial(waiting, shop, 1))
+        with pytest.raises(AssertionError):
+            used(shop)
+        monkeypatch.setattr(shop.clock, "source", "trusted")
+        shop.capture.bell.set()
+        await until(lambda: shop.events()[0].data.model_dump()["clock"] == "synced")
+    assert used(shop) == {("vitrine-3", "tap"): 1}
 
 
 async def test_what_is_not_accepted_is_no_use(shop: Shop) -> None:
