@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from gateway.daemon.capture import DAY_MS, audited
 from gateway.log import Message, security
-from gateway.store import audit
+from gateway.store import audit, usage
 from gateway.store.database import snapshot
 from gateway.store.schema import CAPTURE
 from tests.shop import Shop, until
@@ -32,6 +33,27 @@ async def test_start_and_stop_are_noted_and_old_entries_go(tmp_path: Path, monke
         await until(lambda: deeds(tmp_path) == ["audit-pruned"])
         shop.clock.ahead_s = 0
     assert deeds(tmp_path) == ["audit-pruned", "stop"]
+
+
+async def test_old_numbers_of_the_use_of_touchpoints_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 400 days, and not before."""
+    monkeypatch.setattr("gateway.daemon.capture.PRUNE_SECONDS", 0.01)
+    shop = Shop(tmp_path)
+
+    def kept() -> int:
+        with closing(sqlite3.connect(tmp_path / CAPTURE.file)) as store:
+            return usage.load(store).total()
+
+    async with shop.open() as half:
+        today = usage.day_of(shop.clock.now().wall_ms, half.time_zone)
+        used = Counter({usage.Use("vitrine-3", today, "tap"): 2})
+        await half.writer.commit(lambda outbox: usage.count(outbox.connection, used))
+        shop.clock.ahead_s = 399 * 86_400
+        async with audited(half, 1_000 * DAY_MS):
+            await asyncio.sleep(0)
+            assert kept() == 2
+            shop.clock.ahead_s = 402 * 86_400
+            await until(lambda: kept() == 0)
 
 
 async def test_a_chain_that_was_changed_is_reported_at_the_start(
