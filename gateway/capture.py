@@ -24,6 +24,7 @@ from gateway.core.order import RestartAskedError
 from gateway.core.path import NOT_BELIEVED, Fate, Outcome, Path
 from gateway.core.sighting import ClockQuality, Moment, Sighting
 from gateway.core.watchdog import ReaderSigns
+from gateway.language import _
 from gateway.log import Message, log, security, told
 from gateway.sources.source import Source, SourceStatus
 from gateway.store import sun_counters, usage
@@ -199,7 +200,7 @@ class Capture:
         """Leave the device of a reader to a command while the context is open. Raises RequestError."""
         self._must_be_free(reader)
         if (source := self._sources.get(reader)) is None:
-            raise RequestError(f"reader {reader} is not opened yet; try again in a moment")
+            raise RequestError(_("reader {reader} is not opened yet; try again in a moment").format(reader=reader))
         self._lent[reader] = to
         try:
             async with source.lent(to):
@@ -210,7 +211,11 @@ class Capture:
     def _must_be_free(self, reader: str) -> None:
         to = "another command" if reader in self._borrowed else self._lent.get(reader)
         if to is not None:
-            raise RequestError(f"reader {reader} is lent to {to} at present; try again when that is done")
+            raise RequestError(
+                _("reader {reader} is lent to {to} at present; try again when that is done").format(
+                    reader=reader, to=to
+                )
+            )
 
     async def identify(self, reader: str | None, seconds: int) -> bool | None:
         """Let a reader, or with None every one, show where it is; False if none can, None if there is none."""
@@ -367,7 +372,7 @@ class Capture:
 
     async def forget(self) -> None:
         """Empty the write-ahead log, so that what was deleted is in no file; try for a while if a reader is at work."""
-        for _ in range(10):
+        for _attempt in range(10):
             if await self.writer.between_commits(lambda outbox: forget_deleted(outbox.connection)):
                 return
             await asyncio.sleep(0.1)

@@ -20,6 +20,7 @@ from gateway.core.receipt import receipt, record
 from gateway.core.record import TOKENS, Grant, TooManyError, granted
 from gateway.core.sighting import ClockQuality
 from gateway.customers import Asked, Customers, Withdrawal, to_the_end
+from gateway.language import _
 from gateway.store.customer import Customer
 from gateway.store.outbox import Outbox
 
@@ -59,7 +60,7 @@ class Consenting:
         consent, now = self.customers.settings.consent, self.customers.capture.clock.now()
         if now.quality is ClockQuality.UNSYNCED:
             raise RequestError(
-                "the clock is not synced, so when consent was given cannot be recorded; see touchpoint status"
+                _("the clock is not synced, so when consent was given cannot be recorded; see touchpoint status")
             )
         days = _whole(request, "days", 1, DAYS) or consent.days
         grant = Grant(
@@ -80,8 +81,9 @@ class Consenting:
         for text in texts:
             if not words([str(text)]) & known:
                 raise RequestError(
-                    "that is no purpose of this gateway; its configuration ([consent] purposes) has: "
-                    + ", ".join(sorted(known))
+                    _("that is no purpose of this gateway; its configuration ([consent] purposes) has: {known}").format(
+                        known=", ".join(sorted(known))
+                    )
                 )
         return words(str(text) for text in texts)
 
@@ -90,7 +92,9 @@ class Consenting:
         try:
             return granted(known, handles, grant, self.customers.voice, uuid.uuid4().hex, now_ms)
         except TooManyError:
-            raise RequestError(f"one consent covers {TOKENS} tokens at most, and nothing is recorded") from None
+            raise RequestError(
+                _("one consent covers {most} tokens at most, and nothing is recorded").format(most=TOKENS)
+            ) from None
         except ValidationError as error:
             fields = [str(each["loc"][0]) for each in error.errors(include_input=False) if each["loc"]]
             said = [_TAKES[name] for name in fields if name in _TAKES]
@@ -98,7 +102,7 @@ class Consenting:
                 "; ".join(said) or f"this consent cannot be recorded: {', '.join(fields)} is not what a record takes"
             ) from None
         except (OverflowError, ValueError):
-            raise RequestError("the consent would end beyond the calendar; say fewer --days") from None
+            raise RequestError(_("the consent would end beyond the calendar; say fewer --days")) from None
 
     async def _grant(self, asked: Asked, wanted: Grant) -> Answer:
         def job(outbox: Outbox) -> tuple[ConsentRecord, Customer]:
@@ -190,7 +194,9 @@ def _whole(request: Mapping[str, Any], name: str, least: int, most: int) -> int 
     if value is None:
         return None
     if type(value) is not int or not least <= value <= most:
-        raise RequestError(f"--{name} takes a whole number from {least} to {most}")
+        raise RequestError(
+            _("--{name} takes a whole number from {least} to {most}").format(name=name, least=least, most=most)
+        )
     return value
 
 

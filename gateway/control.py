@@ -3,7 +3,8 @@
 The doorbell is a datagram of one byte: everything that matters is in a file, and a lost ring costs a second at most.
 The control socket speaks JSON, a line a message: one request, then one or more answers, the last with `done`.
 Who may ask: the daemon's own user, root, and members of the configured group (unix(7), SO_PEERCRED). A handler finds
-the name of the user that asks in `request["who"]`, whatever the request itself says there.
+the name of the user that asks in `request["who"]`, whatever the request itself says there. It answers in the language
+of `request["language"]`, which every command sends.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.language import _, spoken, spoken_to
 from gateway.log import Message, log, security, told
 from gateway.store.database import StoreError, access_hint
 
@@ -31,10 +33,14 @@ Handler = Callable[[Mapping[str, Any], Tell], Awaitable[Answer]]
 _CREDENTIALS = struct.calcsize("3i")
 LINE = 4 * 1024 * 1024
 """The longest line, for a whole registry in one request."""
-TOO_LONG = (
-    f"that request is too long: a running gateway takes {LINE // 1024**2} MiB at once; stop it and give the command"
-    " again, which then works on its files"
-)
+
+
+def _too_long() -> str:
+    wrong = _(
+        "that request is too long: a running gateway takes {limit} MiB at once; stop it and give the command"
+        " again, which then works on its files"
+    )
+    return wrong.format(limit=LINE // 1024**2)
 
 
 class RequestError(Exception):
@@ -177,18 +183,26 @@ async def _answer(
     if not may_ask(peer, group):
         extra = told(Message.PEER_REFUSED, "control")
         security.warning("control socket: %s may not ask", user_name(_credentials(peer)[1]), extra=extra)
-        return {"error": f"your user may not ask this gateway; add it to the group {group or 'of the daemon'}"}
+        return {"error": _not_yours(group)}
     try:
         line = await reader.readline()
     except ValueError:
-        return {"error": TOO_LONG}
+        return {"error": _too_long()}
     try:
         request = json.loads(line)
         handler = handlers[request["ask"]]
         request = {**request, "who": user_name(_credentials(peer)[1])}
     except (ValueError, LookupError, TypeError, RecursionError):
-        return {"error": "this gateway does not know that request; is the command of the same version as the daemon?"}
-    return await _unless_they_leave(reader, handler(request, tell))
+        wrong = _("this gateway does not know that request; is the command of the same version as the daemon?")
+        return {"error": wrong}
+    with spoken_to(request.get("language", "en")):
+        return await _unless_they_leave(reader, handler(request, tell))
+
+
+def _not_yours(group: str | None) -> str:
+    if group is None:
+        return _("your user may not ask this gateway; add it to the group of the daemon")
+    return _("your user may not ask this gateway; add it to the group {group}").format(group=group)
 
 
 async def _unless_they_leave(reader: asyncio.StreamReader, work: Awaitable[Answer]) -> Answer:
@@ -212,9 +226,9 @@ def _explained(error: BaseException) -> str:
     if isinstance(error, RequestError | StoreError):
         return str(error)
     if isinstance(error, sqlite3.Error):
-        return f"the store failed: {error}"
+        return _("the store failed: {error}").format(error=error)
     log.error("a request failed: %s", type(error).__name__)
-    return "that failed in a way that nobody foresaw; is the command of the same version as the daemon?"
+    return _("that failed in a way that nobody foresaw; is the command of the same version as the daemon?")
 
 
 def may_ask(connection: socket.socket, group: str | None) -> bool:
@@ -281,7 +295,7 @@ async def hold(runtime: Path, request: Mapping[str, Any]) -> AsyncIterator[Answe
         except TimeoutError:
             if not ending.done():  # it is the body's own
                 raise
-            raise ending.exception() or RequestError("the gateway has taken back what it granted") from None
+            raise ending.exception() or RequestError(_("the gateway has taken back what it granted")) from None
         finally:
             ending.remove_done_callback(end)
             ending.cancel()
@@ -291,16 +305,17 @@ async def hold(runtime: Path, request: Mapping[str, Any]) -> AsyncIterator[Answe
 @asynccontextmanager
 async def _asked(runtime: Path, request: Mapping[str, Any]) -> AsyncIterator[asyncio.StreamReader]:
     """Ask the running capture half; its answers can be read while the context is open."""
-    line = json.dumps(request, ensure_ascii=False).encode() + b"\n"
+    line = json.dumps({**request, "language": spoken()}, ensure_ascii=False).encode() + b"\n"
     try:
         reader, writer = await asyncio.open_unix_connection(str(control_path(runtime)), limit=LINE)
     except (FileNotFoundError, ConnectionRefusedError):
         raise NobodyListensError from None
     except PermissionError:
-        raise RequestError(f"your user may not use {control_path(runtime)}; add it to the gateway's group") from None
+        wrong = _("your user may not use {socket}; add it to the gateway's group")
+        raise RequestError(wrong.format(socket=control_path(runtime))) from None
     try:
         if len(line) > LINE:
-            raise RequestError(TOO_LONG)
+            raise RequestError(_too_long())
         writer.write(line)
         yield reader
     finally:
@@ -312,7 +327,7 @@ async def _asked(runtime: Path, request: Mapping[str, Any]) -> AsyncIterator[asy
 async def _next_answer(reader: asyncio.StreamReader) -> Answer:
     line = await reader.readline()
     if not line:
-        raise RequestError("the gateway stopped while it was asked; try again when it runs")
+        raise RequestError(_("the gateway stopped while it was asked; try again when it runs"))
     answer: Answer = json.loads(line)
     if "error" in answer:
         raise RequestError(answer["error"])

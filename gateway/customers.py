@@ -22,6 +22,7 @@ from gateway.core.downlink import ConsentRecord, Terms
 from gateway.core.jws import Issuers, SignatureError, Use
 from gateway.core.record import Voice, in_force, is_erased, withdrawn
 from gateway.core.sighting import Identifier, Moment
+from gateway.language import _
 from gateway.log import log
 from gateway.presenting import Presented, presented
 from gateway.store import audit, ledger, marks
@@ -73,7 +74,7 @@ class Customers:
         handles = [handle for token in by.tokens if (handle := self.handle(token)) is not None]
         if len(handles) < len(by.tokens):
             raise RequestError(
-                "this gateway has no key ring, so consent cannot be recorded; see touchpoint keys --help"
+                _("this gateway has no key ring, so consent cannot be recorded; see touchpoint keys --help")
             )
         return Asked(str(request.get("who") or audit.GATEWAY), self.capture.clock.now(), by, tuple(handles))
 

@@ -23,6 +23,7 @@ from gateway.core.eid import BeaconKey
 from gateway.core.eid import from_json as beacons_from_json
 from gateway.core.event import rfc3339
 from gateway.core.pseudonym import Epoch, KeyRing, derive
+from gateway.language import _
 from gateway.store.database import StoreError, access_hint
 from gateway.store.device import PUBLIC, leave_public, public_key, public_text
 
@@ -60,9 +61,9 @@ def read_ring(path: Path) -> KeyRing:
     try:
         return KeyRing.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"cannot read the key ring {path}: {_why(error)}") from None
+        raise KeyFileError(_("cannot read the key ring {path}: {why}").format(path=path, why=_why(error))) from None
     except ValueError as error:
-        raise KeyFileError(f"{path} is not a key ring: {error}") from None
+        raise KeyFileError(_("{path} is not a key ring: {error}").format(path=path, error=error)) from None
 
 
 def link_keys(settings: Settings) -> LinkKeys | None:
@@ -82,7 +83,9 @@ def read_link_keys(path: Path) -> LinkKeys:
     try:
         return LinkKeys.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"cannot read the keys of links {path}: {_why(error)}") from None
+        raise KeyFileError(
+            _("cannot read the keys of links {path}: {why}").format(path=path, why=_why(error))
+        ) from None
     except ValueError as error:
         raise KeyFileError(f"{path}: {error}") from None
 
@@ -109,9 +112,9 @@ def read_tag_keys(path: Path) -> tuple[str, str, TagKeys]:
     try:
         return tagkeys.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(f"cannot read the keys of tags {path}: {_why(error)}") from None
+        raise KeyFileError(_("cannot read the keys of tags {path}: {why}").format(path=path, why=_why(error))) from None
     except ValueError as error:
-        raise KeyFileError(f"{path} is no file of keys of tags: {error}") from None
+        raise KeyFileError(_("{path} is no file of keys of tags: {error}").format(path=path, error=error)) from None
 
 
 def beacon_keys(settings: Settings) -> tuple[BeaconKey, ...]:
@@ -134,7 +137,9 @@ def add_tag_keys(path: Path, tenant: str, site: str, keys: TagKeys) -> int:
         return len(keys.tags)
     *of, held = read_tag_keys(path)
     if (*of, held.meta) != (tenant, site, keys.meta):
-        raise KeyFileError(f"{path} is another site's, or derived from another root key; nothing was written")
+        raise KeyFileError(
+            _("{path} is another site's, or derived from another root key; nothing was written").format(path=path)
+        )
     both = TagKeys({**held.tags, **keys.tags}, keys.meta)
     replace_secret(path, tagkeys.to_json(both, tenant, site))
     return len(both.tags)
@@ -151,9 +156,13 @@ def read_root(path: Path) -> bytes:
         text = path.read_text(encoding="ascii").strip()
         root = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (OSError, ValueError) as error:
-        raise KeyFileError(f"cannot read the root key {path}: {_why(error)}") from None
+        raise KeyFileError(_("cannot read the root key {path}: {why}").format(path=path, why=_why(error))) from None
     if len(root) != ROOT_OCTETS or _text(root) != text:  # base64 decoding skips what is not of its alphabet
-        raise KeyFileError(f"{path} is not a root key: it must hold {ROOT_OCTETS} bytes in base64url")
+        raise KeyFileError(
+            _("{path} is not a root key: it must hold {octets} bytes in base64url").format(
+                path=path, octets=ROOT_OCTETS
+            )
+        )
     return root
 
 
@@ -162,9 +171,11 @@ def write_secret(path: Path, text: str) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise KeyFileError(f"{path} is there already: move it away first, nothing was written") from None
+        raise KeyFileError(
+            _("{path} is there already: move it away first, nothing was written").format(path=path)
+        ) from None
     except OSError as error:
-        raise KeyFileError(f"cannot write {path}: {_why(error)}") from None
+        raise KeyFileError(_("cannot write {path}: {why}").format(path=path, why=_why(error))) from None
     try:
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  # the descriptor carries the mode
             file.write(text + "\n")
@@ -173,7 +184,7 @@ def write_secret(path: Path, text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             path.unlink()
-        raise KeyFileError(f"cannot write {path}: {_why(error)}") from None
+        raise KeyFileError(_("cannot write {path}: {why}").format(path=path, why=_why(error))) from None
 
 
 def replace_secret(path: Path, text: str) -> None:
@@ -195,7 +206,7 @@ def replace_secret(path: Path, text: str) -> None:
     except OSError as error:
         if new.exists():
             destroy(new)
-        raise KeyFileError(f"cannot write {path}: {_why(error)}") from None
+        raise KeyFileError(_("cannot write {path}: {why}").format(path=path, why=_why(error))) from None
 
 
 def destroy(path: Path) -> bool:
@@ -213,7 +224,7 @@ def destroy(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise KeyFileError(f"cannot destroy {path}: {_why(error)}") from None
+        raise KeyFileError(_("cannot destroy {path}: {why}").format(path=path, why=_why(error))) from None
     return True
 
 
@@ -271,7 +282,9 @@ def rotated(ring: KeyRing, root: bytes, spans: Iterable[tuple[str, int, int | No
     again = derive(root, ring.tenant, ring.site, [(each.id, each.from_ms, each.until_ms) for each in ring.epochs])
     if again != ring:
         raise KeyFileError(
-            f"the ring of {ring.tenant}/{ring.site} is not derived from this root key; nothing was written"
+            _("the ring of {tenant}/{site} is not derived from this root key; nothing was written").format(
+                tenant=ring.tenant, site=ring.site
+            )
         )
     added = derive(root, ring.tenant, ring.site, [span for span in spans if span[0] not in held]).epochs
     kept = [epoch for epoch in ring.epochs if epoch.usable(now_ms)]
@@ -365,7 +378,9 @@ def device_public(settings: Settings) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise KeyFileError(f"cannot read the public key {public}: {_why(error)}") from None
+        raise KeyFileError(
+            _("cannot read the public key {public}: {why}").format(public=public, why=_why(error))
+        ) from None
 
 
 def thumbprint(x: str) -> str:

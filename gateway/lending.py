@@ -18,6 +18,7 @@ from typing import Any, Final
 from gateway.capture import Capture
 from gateway.config import ReaderSettings, Settings
 from gateway.control import Answer, Handler, NobodyListensError, RequestError, Tell, hold
+from gateway.language import _
 from gateway.store.database import HeldError, only_one
 
 USUAL_SECONDS: Final = 600.0
@@ -57,7 +58,9 @@ async def lend(
                 stack.enter_context(only_one(settings.gateway.state, f"reader-{chosen.name}"))
             except HeldError:
                 raise RequestError(
-                    f"reader {chosen.name} is lent to another command at present; try again when that is done"
+                    _("reader {name} is lent to another command at present; try again when that is done").format(
+                        name=chosen.name
+                    )
                 ) from None
             yield Lent(chosen.name, chosen.kind, chosen.device)
         else:
@@ -69,10 +72,10 @@ def lendable(settings: Settings, name: object) -> ReaderSettings:
     readers = {each.name: each for each in settings.readers if each.kind in KINDS}
     names = ", ".join(readers) or "none is configured"
     if name is None and len(readers) != 1:
-        raise RequestError(f"say which reader: {names}")
+        raise RequestError(_("say which reader: {names}").format(names=names))
     chosen = next(iter(readers.values())) if name is None else readers.get(str(name))
     if chosen is None:
-        raise RequestError(f"no reader {name} that can be lent: {names}")
+        raise RequestError(_("no reader {name} that can be lent: {names}").format(name=name, names=names))
     return chosen
 
 
@@ -94,14 +97,16 @@ class Lending:
             await tell({"reader": chosen.name, "kind": chosen.kind, "device": chosen.device})
             await asyncio.sleep(seconds)
         raise RequestError(
-            f"reader {chosen.name} was lent for {seconds:g} seconds, as asked for; the gateway has taken it back"
+            _("reader {name} was lent for {seconds:g} seconds, as asked for; the gateway has taken it back").format(
+                name=chosen.name, seconds=seconds
+            )
         )
 
 
 def _seconds(asked: object) -> float:
     if isinstance(asked, int | float) and 0 < asked <= LONGEST_SECONDS:
         return float(asked)
-    raise RequestError(f"a reader is lent for up to {LONGEST_SECONDS:g} seconds")
+    raise RequestError(_("a reader is lent for up to {seconds:g} seconds").format(seconds=LONGEST_SECONDS))
 
 
 def _word(command: object) -> str:

@@ -12,6 +12,7 @@ from gateway.core.authenticity import Reading
 from gateway.core.record import TOKENS
 from gateway.core.registry import Bearer
 from gateway.core.sighting import Advertisement, Identifier, Scan, Sighting
+from gateway.language import _
 
 PRESENT_SECONDS = 60.0
 """So long each token is waited for."""
@@ -59,10 +60,12 @@ async def _next(
                     await tell({"again": reader})
                     told = True
     except TimeoutError:
-        raise RequestError(
-            f"nothing {'else ' if before else ''}was presented at {reader}, and nothing is recorded; "
-            "start the command again"
-        ) from None
+        nothing = (
+            _("nothing else was presented at {reader}, and nothing is recorded; start the command again")
+            if before
+            else _("nothing was presented at {reader}, and nothing is recorded; start the command again")
+        )
+        raise RequestError(nothing.format(reader=reader)) from None
 
 
 def _given(request: Mapping[str, Any]) -> Sequence[str] | None:
@@ -72,7 +75,7 @@ def _given(request: Mapping[str, Any]) -> Sequence[str] | None:
         return None
     texts = text if isinstance(text, list) else [text]
     if not 1 <= len(texts) <= TOKENS:
-        raise RequestError(f"1 to {TOKENS} tokens can be presented in one go")
+        raise RequestError(_("1 to {most} tokens can be presented in one go").format(most=TOKENS))
     return [str(each) for each in texts]
 
 
@@ -86,7 +89,7 @@ def _token(capture: Capture, reading: Reading) -> Identifier:
     for identifier in reading.candidates:
         if isinstance(capture.path.registry.lookup(identifier), Bearer):
             return identifier
-    raise RequestError("that is not a customer's token: no [[bearer]] of the configuration covers it")
+    raise RequestError(_("that is not a customer's token: no [[bearer]] of the configuration covers it"))
 
 
 async def _believe(capture: Capture, reading: Reading) -> None:
@@ -98,7 +101,9 @@ async def _believe(capture: Capture, reading: Reading) -> None:
         capture.tally(f"sun:{reading.verdict}")
     if reading.refused:
         raise RequestError(
-            f"that token is {reading.verdict}, and nothing is recorded: it must be the card itself, read anew"
+            _("that token is {verdict}, and nothing is recorded: it must be the card itself, read anew").format(
+                verdict=reading.verdict
+            )
         )
     if reading.spent is not None:
         await capture.spend(reading.spent)
@@ -108,14 +113,24 @@ def _reader(capture: Capture, name: object) -> str:
     """Choose the reader at which the token is presented: the one that was named, or the only one there is."""
     counters = [reader.name for reader in capture.path.readers.values() if reader.channel != "ble"]
     if name is not None and name not in counters:
-        raise RequestError(f"no reader {name}; a token can be presented at: {', '.join(counters) or 'none'}")
+        raise RequestError(
+            _("no reader {name}; a token can be presented at: {counters}").format(
+                name=name, counters=", ".join(counters) or _("none")
+            )
+        )
     if name is None and len(counters) != 1:
-        raise RequestError(f"say at which reader, with --reader: {', '.join(counters) or 'none is configured'}")
+        raise RequestError(
+            _("say at which reader, with --reader: {counters}").format(
+                counters=", ".join(counters) or _("none is configured")
+            )
+        )
     chosen = counters[0] if name is None else str(name)
     status = capture.readers.get(chosen)
     if status is None or not status.up:
         raise RequestError(
-            f"reader {chosen} is not working: {status.reason if status else 'the daemon is not running'}"
+            _("reader {name} is not working: {reason}").format(
+                name=chosen, reason=_(str(status.reason)) if status else _("the daemon is not running")
+            )
         )
     return chosen
 

@@ -15,6 +15,7 @@ from gateway.control import Answer, Handler, RequestError, Tell
 from gateway.core.authenticity import Reading
 from gateway.core.registry import Bearer, Known, Registry
 from gateway.core.sighting import Advertisement, Sighting
+from gateway.language import _
 
 LONGEST_SECONDS: Final = 600.0
 
@@ -35,7 +36,11 @@ class Trying:
         name = tried(self.settings, request["reader"]).name
         status = self.capture.readers.get(name)
         if status is None or not status.up:
-            raise RequestError(f"reader {name} is not working: {status.reason if status else 'it is not opened yet'}")
+            raise RequestError(
+                _("reader {name} is not working: {reason}").format(
+                    name=name, reason=_(str(status.reason)) if status else _("it is not opened yet")
+                )
+            )
         return await self.read(name, lambda: self.capture.borrow(name), request, tell)
 
     async def read(
@@ -44,14 +49,17 @@ class Trying:
         """Wait for a reading and tell what it means. Raises RequestError."""
         seconds = float(request["seconds"])
         if not 0 < seconds <= LONGEST_SECONDS:
-            raise RequestError(f"a reader is tried out for up to {LONGEST_SECONDS:g} seconds")
+            raise RequestError(_("a reader is tried out for up to {seconds:g} seconds").format(seconds=LONGEST_SECONDS))
         await tell({"try": name})
         try:
             async with asyncio.timeout(seconds):
                 sighting = await reading()
         except TimeoutError:
             raise RequestError(
-                f"nothing was read at {name} within {seconds:g} s; why a tag cannot be read stands in the gateway's log"
+                _(
+                    "nothing was read at {name} within {seconds:g} s; why a tag cannot be read stands in the gateway's "
+                    "log"
+                ).format(name=name, seconds=seconds)
             ) from None
         held = Reading(())
         if not isinstance(sighting.payload, Advertisement):
@@ -64,8 +72,8 @@ def tried(settings: Settings, name: object) -> ReaderSettings:
     for each in settings.readers:
         if each.name == name and each.channel != "ble":
             return each
-    names = ", ".join(each.name for each in settings.readers if each.channel != "ble") or "none is configured"
-    raise RequestError(f"no reader {name} to which a tag or code can be held: {names}")
+    names = ", ".join(each.name for each in settings.readers if each.channel != "ble") or _("none is configured")
+    raise RequestError(_("no reader {name} to which a tag or code can be held: {names}").format(name=name, names=names))
 
 
 def meaning(registry: Registry, reading: Reading, domain: str | None) -> Answer:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.command import Config, Json, fail, failures_explained, settings_from, show_json
+from gateway.language import _
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,22 +18,22 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="The audit log: who did what and when, without identities. Looking at it disturbs nothing.",
+    help=_("The audit log: who did what and when, without identities. Looking at it disturbs nothing."),
 )
 
 
-@app.command()
+@app.command(help=_("""Show the newest entries: when, who, what."""))
 def show(
     config: Config = None,
     *,
-    limit: Annotated[int, typer.Option(min=1, help="How many entries, up to the newest.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help=_("How many entries, up to the newest."))] = 50,
     json: Json = False,
 ) -> None:
     """Show the newest entries: when, who, what."""
     from gateway.store import audit
 
     with failures_explained(), _store(config) as store:
-        number, _ = audit.last(store)
+        number = audit.last(store)[0]
         found = list(audit.entries(store, number - limit))
     if json:
         show_json([_shown(entry) for entry in found])
@@ -42,20 +43,22 @@ def show(
         typer.echo(f"{entry.number:>6}  {_when(entry)}  {entry.who:<16} {entry.what:<22} {detail}".rstrip())
 
 
-@app.command(short_help="Check that the chain is whole.")
+@app.command(
+    short_help=_("Check that the chain is whole."),
+    help=_("""Check that the chain is whole and nothing in it was changed. Exit status 1 if not.
+
+Whoever can write the file can write a whole new chain: only with a head that was kept elsewhere is it a proof."""),
+)
 def verify(
     config: Config = None,
     *,
     head: Annotated[
         str | None,
-        typer.Option(help="A head that was seen earlier, as `audit_head` in a state message: `number:hash`."),
+        typer.Option(help=_("A head that was seen earlier, as `audit_head` in a state message: `number:hash`.")),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Check that the chain is whole and nothing in it was changed. Exit status 1 if not.
-
-    Whoever can write the file can write a whole new chain: only with a head that was kept elsewhere is it a proof.
-    """
+    """Check that the chain is whole and nothing in it was changed. Exit status 1 if not."""
     from gateway.store import audit
 
     with failures_explained(), _store(config) as store:
@@ -66,9 +69,14 @@ def verify(
     else:
         for problem in problems:
             typer.echo(problem)
-        typer.echo(f"{'Not in order' if problems else 'All in order'}: entries {first} to {number}, head {newest}.")
+        verdict = (
+            _("Not in order: entries {first} to {number}, head {newest}.")
+            if problems
+            else _("All in order: entries {first} to {number}, head {newest}.")
+        )
+        typer.echo(verdict.format(first=first, number=number, newest=newest))
     if problems:
-        fail("Somebody or something has changed the audit log of this gateway.")
+        fail(_("Somebody or something has changed the audit log of this gateway."))
 
 
 @contextmanager
@@ -80,7 +88,11 @@ def _store(config: Path | None) -> "Iterator[sqlite3.Connection]":
     state = settings_from(config).gateway.state
     store = open_reader(state, CAPTURE)
     if store is None:
-        fail(f"{state}: there is no {CAPTURE.file} of this version yet; start the gateway: touchpoint run")
+        fail(
+            _("{state}: there is no {file} of this version yet; start the gateway: touchpoint run").format(
+                state=state, file=CAPTURE.file
+            )
+        )
     with closing(store), snapshot(store):
         yield store
 

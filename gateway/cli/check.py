@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from gateway.cli.command import Config, Json, failures_explained, show_json
+from gateway.language import _
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,11 +13,13 @@ if TYPE_CHECKING:
     from gateway.config import Problem, Settings
 
 
-def check(config: Config = None, *, json: Json = False) -> None:
-    """Check the configuration, keys and certificates, without touching a device or the network.
+HELP = _("""Check the configuration, keys and certificates, without touching a device or the network.
 
-    Every problem is named with its file, line and key; the exit status is then 78. Warnings are no reason not to start.
-    """
+Every problem is named with its file, line and key; the exit status is then 78. Warnings are no reason not to start.""")
+
+
+def check(config: Config = None, *, json: Json = False) -> None:
+    """Check the configuration, keys and certificates, without touching a device or the network."""
     from gateway.config import EXIT_CONFIG, find
 
     path = find(config)
@@ -83,9 +86,9 @@ def _secrets(settings: "Settings") -> tuple[list[str], list[str], list["Problem"
 
 def _show(good: list[str], warnings: list[str], problems: list["Problem"]) -> None:
     for text in good:
-        typer.echo(f"ok       {text}")
+        typer.echo(_("ok       {text}").format(text=text))
     for text in warnings:
-        typer.echo(f"warning  {text}")
+        typer.echo(_("warning  {text}").format(text=text))
     for problem in problems:
         typer.echo(str(problem), err=True)
 

@@ -11,6 +11,7 @@ import typer
 from gateway.cli.command import Config, Json, ask_gateway, fail, failures_explained, settings_from, show_json
 from gateway.cli.files import Force, must_be_new, write
 from gateway.cli.touchpoints import registered, registry_text
+from gateway.language import _, several
 
 if TYPE_CHECKING:
     from gateway.config import Settings
@@ -21,38 +22,40 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="""Printed codes: for one touchpoint, for sheets of labels, for a catalogue.
+    help=_("""Printed codes: for one touchpoint, for sheets of labels, for a catalogue.
 
-A code carries the link of a touchpoint. It is read back before its file is written: what you print can be scanned.""",
+A code carries the link of a touchpoint. It is read back before its file is written: what you print can be scanned."""),
 )
 
 Level = Annotated[
     Literal["L", "M", "Q", "H"],
-    typer.Option(help="How much of a code may be damaged: L 7 %, M 15 %, Q 25 %, H 30 %. More makes it larger."),
+    typer.Option(help=_("How much of a code may be damaged: L 7 %, M 15 %, Q 25 %, H 30 %. More makes it larger.")),
 ]
-Size = Annotated[float | None, typer.Option(min=5, max=1000, help="Its width in mm, with the white around it.")]
+Size = Annotated[float | None, typer.Option(min=5, max=1000, help=_("Its width in mm, with the white around it."))]
 
 
-@app.command(short_help="Make the code of one touchpoint.")
+@app.command(
+    short_help=_("Make the code of one touchpoint."),
+    help=_("""Make the code of a touchpoint, in a format that layout programs take.
+
+A feedback point has a code for each answer: the answer is added to the name of its file."""),
+)
 def make(  # noqa: PLR0913 -- its options
-    touchpoint: Annotated[str, typer.Argument(metavar="TOUCHPOINT", help="The id of a touchpoint.")],
+    touchpoint: Annotated[str, typer.Argument(metavar="TOUCHPOINT", help=_("The id of a touchpoint."))],
     config: Config = None,
     *,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=".svg, .png, .eps or .pdf; else ID.svg here.")
+        Path | None, typer.Option(metavar="FILE", help=_(".svg, .png, .eps or .pdf; else ID.svg here."))
     ] = None,
     size: Size = None,
     level: Level = "M",
     color: Annotated[
-        str, typer.Option(help="Of SVG and PNG, as #rrggbb; EPS and PDF are in black ink alone.")
+        str, typer.Option(help=_("Of SVG and PNG, as #rrggbb; EPS and PDF are in black ink alone."))
     ] = "#000000",
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Make the code of a touchpoint, in a format that layout programs take.
-
-    A feedback point has a code for each answer: the answer is added to the name of its file.
-    """
+    """Make the code of a touchpoint, in a format that layout programs take."""
     settings, place = settings_from(config), out or Path(f"{touchpoint}.svg")
     with _explained():
         from gateway.provision.codes import ENDINGS, alone
@@ -60,7 +63,7 @@ def make(  # noqa: PLR0913 -- its options
 
         check_color(color)
         if place.suffix.lower() not in ENDINGS:
-            fail(f"{place}: name a file that ends with {', '.join(ENDINGS)}")
+            fail(_("{place}: name a file that ends with {endings}").format(place=place, endings=", ".join(ENDINGS)))
         wanted = _codes(settings, _named(settings, [touchpoint]))
         files = _files(wanted, place.parent, place.suffix.lower(), None if len(wanted) > 1 else place)
         must_be_new(files.values(), force=force)
@@ -72,38 +75,45 @@ def make(  # noqa: PLR0913 -- its options
     if json:
         show_json(made)
     for each in [] if json else made:
-        typer.echo(f"{each['file']}: {each['id']}, QR version {each['version']}, read back.")
+        typer.echo(
+            _("{file}: {id}, QR version {version}, read back.").format(
+                file=each["file"], id=each["id"], version=each["version"]
+            )
+        )
 
 
-@app.command(short_help="Make a sheet of codes as PDF.")
+@app.command(
+    short_help=_("Make a sheet of codes as PDF."),
+    help=_("""Make a print-ready PDF: vector, black ink alone, fonts embedded; crop marks and bleed, or sheets of
+labels.
+
+Each code stands over its name and id. FILE.csv has the columns of the registry; a row without identifiers gets its
+link made and registered. Beside the PDF a CSV says what was made."""),
+)
 def sheet(  # noqa: PLR0913 -- its options
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE.csv]", help="Touchpoints to register first and print; else all that have a link."
+            metavar="[FILE.csv]", help=_("Touchpoints to register first and print; else all that have a link.")
         ),
     ] = None,
     config: Config = None,
     *,
-    out: Annotated[Path, typer.Option(metavar="FILE.pdf", help="Where to write it.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.pdf", help=_("Where to write it."))],
     labels: Annotated[
-        str | None, typer.Option(help="A sheet of labels by name (codes labels); else A4 to be cut.")
+        str | None, typer.Option(help=_("A sheet of labels by name (codes labels); else A4 to be cut."))
     ] = None,
     size: Size = None,
     level: Level = "M",
     each: Annotated[
-        Path | None, typer.Option(metavar="DIRECTORY", help="Write a file for each code too, for a layout program.")
+        Path | None, typer.Option(metavar="DIRECTORY", help=_("Write a file for each code too, for a layout program."))
     ] = None,
-    each_as: Annotated[Literal["svg", "eps", "png", "pdf"], typer.Option(help="Their format.")] = "svg",
-    title: Annotated[str, typer.Option(help="Printed in the margin.")] = "Touchpoints",
+    each_as: Annotated[Literal["svg", "eps", "png", "pdf"], typer.Option(help=_("Their format."))] = "svg",
+    title: Annotated[str, typer.Option(help=_("Printed in the margin."))] = "Touchpoints",
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Make a print-ready PDF: vector, black ink alone, fonts embedded; crop marks and bleed, or sheets of labels.
-
-    Each code stands over its name and id. FILE.csv has the columns of the registry; a row without identifiers gets its
-    link made and registered. Beside the PDF a CSV says what was made.
-    """
+    """Make a print-ready PDF: vector, black ink alone, fonts embedded; crop marks and bleed, or labels."""
     settings = settings_from(config)
     with _explained():
         from gateway.provision.codes import alone, pages, table
@@ -128,11 +138,18 @@ def sheet(  # noqa: PLR0913 -- its options
             {"file": str(out), "list": str(listed), "codes": len(wanted), "pages": number, "size_mm": round(side, 2)}
         )
         return
-    on = "a page" if number == 1 else f"{number} pages"
-    typer.echo(f"{out}: {len(wanted)} codes of {side:.1f} mm on {on}, all read back; listed in {listed}.")
+    made = several(
+        "{{out}}: {{codes}} codes of {{side:.1f}} mm on a page, all read back; listed in {{listed}}.",
+        "{{out}}: {{codes}} codes of {{side:.1f}} mm on {count} pages, all read back; listed in {{listed}}.",
+        number,
+    )
+    typer.echo(made.format(out=out, codes=len(wanted), side=side, listed=listed))
 
 
-@app.command(short_help="Name the sheets of labels.")
+@app.command(
+    short_help=_("Name the sheets of labels."),
+    help=_("""Name the sheets of labels that `codes sheet --labels` knows."""),
+)
 def labels(*, json: Json = False) -> None:
     """Name the sheets of labels that `codes sheet --labels` knows."""
     from gateway.provision.sheet import STOCKS, largest
@@ -152,21 +169,25 @@ def labels(*, json: Json = False) -> None:
     for stock in [] if json else STOCKS.values():
         width, height = stock.label
         typer.echo(
-            f"{stock.name:<14} {width:g} x {height:g} mm, {stock.number} a page, codes up to {largest(stock):.1f} mm"
+            _("{name:<14} {width:g} x {height:g} mm, {number} a page, codes up to {largest:.1f} mm").format(
+                name=stock.name, width=width, height=height, number=stock.number, largest=largest(stock)
+            )
         )
 
 
-@app.command(short_help="Explain a link.")
+@app.command(
+    short_help=_("Explain a link."),
+    help=_("""Say whose link it is, whether its signature is right, and which touchpoint it stands for.
+
+Exit status 1 if it counts for nothing when it is scanned in the store."""),
+)
 def check(
-    link: Annotated[str, typer.Argument(metavar="LINK", help="As a phone shows it when it reads a code or tag.")],
+    link: Annotated[str, typer.Argument(metavar="LINK", help=_("As a phone shows it when it reads a code or tag."))],
     config: Config = None,
     *,
     json: Json = False,
 ) -> None:
-    """Say whose link it is, whether its signature is right, and which touchpoint it stands for.
-
-    Exit status 1 if it counts for nothing when it is scanned in the store.
-    """
+    """Say whose link it is, whether its signature is right, and which touchpoint it stands for."""
     settings = settings_from(config)
     with _explained():
         said = _explain(settings, [link])[link]
@@ -178,19 +199,21 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command(short_help="Read the codes in a PDF or picture.")
+@app.command(
+    short_help=_("Read the codes in a PDF or picture."),
+    help=_("""Read every code in a file as a phone would, and explain each.
+
+Exit status 1 if there is none, or one that counts for nothing when it is scanned in the store."""),
+)
 def verify(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A PDF, or a picture: a print shop's proof, a photograph.")
+        Path, typer.Argument(metavar="FILE", help=_("A PDF, or a picture: a print shop's proof, a photograph."))
     ],
     config: Config = None,
     *,
     json: Json = False,
 ) -> None:
-    """Read every code in a file as a phone would, and explain each.
-
-    Exit status 1 if there is none, or one that counts for nothing when it is scanned in the store.
-    """
+    """Read every code in a file as a phone would, and explain each."""
     settings = settings_from(config)
     with _explained():
         from gateway.provision.readback import read_file
@@ -202,31 +225,45 @@ def verify(
             [{"page": each.page, "symbology": each.symbology, "text": each.text, **said[each.text]} for each in found]
         )
     for each in [] if json else found:
-        typer.echo(f"page {each.page}: {each.text}: {said[each.text]['says']}.")
+        typer.echo(
+            _("page {page}: {text}: {says}.").format(page=each.page, text=each.text, says=said[each.text]["says"])
+        )
     if not found:
-        fail(f"{file}: no code was found. Render it at 300 dpi or more, with white around each code.")
+        fail(
+            _("{file}: no code was found. Render it at 300 dpi or more, with white around each code.").format(file=file)
+        )
     wrong = [each for each in found if not said[each.text]["counts"]]
     if wrong:
-        fail(f"{len(wrong)} of {len(found)} codes count for nothing when they are scanned in the store.")
+        fail(
+            _("{wrong} of {all} codes count for nothing when they are scanned in the store.").format(
+                wrong=len(wrong), all=len(found)
+            )
+        )
 
 
-@app.command(short_help="Write what the website needs to resolve links.")
+@app.command(
+    short_help=_("Write what the website needs to resolve links."),
+    help=_("""Write the links of all touchpoints for the web team's resolver: a link set (RFC 9264) or a CSV.
+
+A code in a catalogue is mostly scanned at home: the resolver sends the phone on, and counts the same touchpoint."""),
+)
 def export(
     config: Config = None,
     *,
     target: Annotated[
         str,
         typer.Option(
-            help="Where a link leads: https://www.acme.example/{kind}/{id}; also {gtin} {serial} {campaign} {answer}."
+            help=_(
+                "Where a link leads: https://www.acme.example/{kind}/{id}; also {gtin} {serial} {campaign} {answer}."
+            )
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Ending with .json for a link set, with .csv for a table.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help=_("Ending with .json for a link set, with .csv for a table."))
+    ],
     force: Force = False,
 ) -> None:
-    """Write the links of all touchpoints for the web team's resolver: a link set (RFC 9264) or a CSV.
-
-    A code in a catalogue is mostly scanned at home: the resolver sends the phone on, and counts the same touchpoint.
-    """
+    """Write the links of all touchpoints for the web team's resolver: a link set (RFC 9264) or a CSV."""
     settings = settings_from(config)
     with _explained():
         from json import dumps
@@ -237,18 +274,20 @@ def export(
         must_be_new([out], force=force)
         whole = dumps(linkset(wanted, target), indent=2, ensure_ascii=False) + "\n"
         write(out, (resolver_table(wanted, target) if out.suffix.lower() == ".csv" else whole).encode())
-    typer.echo(f"{out}: {len(wanted)} links.")
+    typer.echo(several("{{out}}: {count} link.", "{{out}}: {count} links.", len(wanted)).format(out=out))
 
 
-@app.command(short_help="Make a key that signs links.")
+@app.command(
+    short_help=_("Make a key that signs links."),
+    help=_("""Make a key that signs links, in a new file or beside the keys in one that is there.
+
+What an older key has signed stays valid. The same file belongs on every gateway of the brand; whoever has it can
+make codes that count."""),
+)
 def key(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="As [links] signing_keys has it.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=_("As [links] signing_keys has it."))],
 ) -> None:
-    """Make a key that signs links, in a new file or beside the keys in one that is there.
-
-    What an older key has signed stays valid. The same file belongs on every gateway of the brand; whoever has it can
-    make codes that count.
-    """
+    """Make a key that signs links, in a new file or beside the keys in one that is there."""
     with failures_explained():
         from secrets import token_bytes
 
@@ -258,7 +297,9 @@ def key(
         before = read_link_keys(file) if file.exists() else None
         keys = LinkKeys.new(token_bytes(SECRET_OCTETS), before)
         (write_secret if before is None else replace_secret)(file, keys.to_json())
-    typer.echo(f"{file}: key {keys.active} signs from the next start of the gateway on.")
+    typer.echo(
+        _("{file}: key {active} signs from the next start of the gateway on.").format(file=file, active=keys.active)
+    )
 
 
 def _parsed(settings: "Settings", text: str) -> "list[Touchpoint]":
@@ -282,13 +323,13 @@ def _codes(settings: "Settings", touchpoints: "Iterable[Touchpoint]", *, signed:
 
     found = codes(touchpoints, _domain(settings), link_keys(settings) if signed else None)
     if not found:
-        fail("There is no touchpoint with a link to print: touchpoint touchpoints import FILE.csv")
+        fail(_("There is no touchpoint with a link to print: touchpoint touchpoints import FILE.csv"))
     return found
 
 
 def _domain(settings: "Settings") -> str:
     if settings.links.domain is None:
-        fail('The brand\'s domain is not known: set [links] domain = "id.example.com" in the configuration.')
+        fail(_('The brand\'s domain is not known: set [links] domain = "id.example.com" in the configuration.'))
     return settings.links.domain
 
 
@@ -300,7 +341,11 @@ def _named(settings: "Settings", ids: Iterable[str]) -> "list[Touchpoint]":
     known = _registry(settings)
     unknown = [each for each in ids if each not in known]
     if unknown:
-        fail(f"No touchpoint is called {', '.join(unknown)}. Those that are there: touchpoint touchpoints list")
+        fail(
+            _("No touchpoint is called {unknown}. Those that are there: touchpoint touchpoints list").format(
+                unknown=", ".join(unknown)
+            )
+        )
     return [known[each] for each in ids]
 
 
@@ -316,7 +361,11 @@ def _stock(
         side = size or max(symbol(code.link, level).whole for code in wanted) * MODULE_MM
         return proof(side), side
     if labels not in STOCKS:
-        fail(f"{labels} is no sheet of labels that is known here: {', '.join(STOCKS)}")
+        fail(
+            _("{labels} is no sheet of labels that is known here: {known}").format(
+                labels=labels, known=", ".join(STOCKS)
+            )
+        )
     return STOCKS[labels], size or largest(STOCKS[labels])
 
 
@@ -354,7 +403,7 @@ def _explained() -> Iterator[None]:
     except (MadeError, SymbolError) as error:
         fail(str(error))
     except UnreadableError as error:
-        fail(f"The file cannot be read: {error}.")
+        fail(_("The file cannot be read: {error}.").format(error=error))
 
 
 @contextmanager
@@ -364,5 +413,6 @@ def _progress(number: int) -> "Iterator[Callable[[str, int], None]]":
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        tasks = {what: bar.add_task(what, total=number) for what in ("drawn", "read")}
+        shown = {"drawn": _("drawn"), "read": _("read")}
+        tasks = {what: bar.add_task(text, total=number) for what, text in shown.items()}
         yield lambda what, done: bar.update(tasks[what], completed=done)

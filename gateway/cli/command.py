@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from gateway.language import _
+
 if TYPE_CHECKING:
     from gateway.config import Settings
 
@@ -24,11 +26,11 @@ Config = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="The configuration; else $TOUCHPOINT_CONFIG, else /etc/touchpoint/gateway.toml.",
+        help=_("The configuration; else $TOUCHPOINT_CONFIG, else /etc/touchpoint/gateway.toml."),
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Ask nothing: for scripts.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Yes = Annotated[bool, typer.Option("--yes", help=_("Ask nothing: for scripts."))]
+Json = Annotated[bool, typer.Option("--json", help=_("Print JSON, for scripts."))]
 
 
 def fail(message: str, code: int = FAILED) -> NoReturn:
@@ -41,9 +43,10 @@ def confirm(question: str, word: str, *, yes: bool) -> None:
     """Have a person type a word before what cannot be undone, unless they have said yes already; or end."""
     if yes:
         return
-    typer.echo(f"{question}\nType {word} to go on: ", nl=False, err=True)
+    typer.echo(question, err=True)
+    typer.echo(_("Type {word} to go on: ").format(word=word), nl=False, err=True)
     if sys.stdin.readline().strip() != word:
-        fail("That was not it; nothing was changed.")
+        fail(_("That was not it; nothing was changed."))
 
 
 def show_json(value: object) -> None:
@@ -78,9 +81,13 @@ def failures_explained() -> Iterator[None]:
     except (RequestError, StoreError, KeyFileError) as error:
         fail(str(error))
     except sqlite3.Error as error:
-        fail(f"the store cannot be read: {error}. The running gateway sets a damaged file aside by itself")
+        fail(
+            _("the store cannot be read: {error}. The running gateway sets a damaged file aside by itself").format(
+                error=error
+            )
+        )
     except OSError as error:
-        fail(f"{error.filename or 'the system'}: {error.strerror}")
+        fail(f"{error.filename or _('the system')}: {error.strerror}")
 
 
 def ask_gateway(settings: "Settings", request: dict[str, Any]) -> dict[str, Any]:
@@ -97,11 +104,14 @@ async def say_where(answer: dict[str, Any]) -> None:
 
 def _spoken(answer: dict[str, Any]) -> str:
     if "try" in answer:
-        return f"Hold a tag or code to {answer['try']} now."
+        return _("Hold a tag or code to {reader} now.").format(reader=answer["try"])
     if "again" in answer:
-        return f"That token was presented already; present another one at {answer['again']}."
-    which = f"token {answer['number']} of {answer['of']}" if answer.get("of", 1) > 1 else "the token"
-    return f"Present {which} at {answer['present']} now."
+        again = _("That token was presented already; present another one at {reader}.")
+        return again.format(reader=answer["again"])
+    if answer.get("of", 1) > 1:
+        which = _("Present token {number} of {of} at {reader} now.")
+        return which.format(number=answer["number"], of=answer["of"], reader=answer["present"])
+    return _("Present the token at {reader} now.").format(reader=answer["present"])
 
 
 def asked(question: Callable[[], Coroutine[Any, Any, dict[str, Any]] | Awaitable[dict[str, Any]]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.command import Config, Json, fail, failures_explained, settings_from
+from gateway.language import _
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
@@ -18,20 +19,22 @@ LOOK_MS = 250
 """How often to look for a new one."""
 
 
+HELP = _("""Follow what to show at the touchpoints, one line a cue.
+
+First what is in force, then each new one as it comes; a later one for the same touchpoint replaces the earlier, and
+each says until when it holds. Only what an issuer of the configuration has signed for cues, and nothing expired.
+Ends with Ctrl-C, or when nobody reads any more.""")
+
+
 def cues(
     config: Config = None,
     *,
     touchpoint: Annotated[
-        str | None, typer.Option("--touchpoint", metavar="ID", help="Only those for this touchpoint.")
+        str | None, typer.Option("--touchpoint", metavar="ID", help=_("Only those for this touchpoint."))
     ] = None,
     json: Json = False,
 ) -> None:
-    """Follow what to show at the touchpoints, one line a cue.
-
-    First what is in force, then each new one as it comes; a later one for the same touchpoint replaces the earlier, and
-    each says until when it holds. Only what an issuer of the configuration has signed for cues, and nothing expired.
-    Ends with Ctrl-C, or when nobody reads any more.
-    """
+    """Follow what to show at the touchpoints, one line a cue."""
     from contextlib import closing
 
     from gateway.clock import Clock
@@ -44,7 +47,7 @@ def cues(
     with failures_explained():
         known = issuers(settings)
     if not known.any_for(Use.CUE):
-        fail(f"{settings.file}: no [[issuer]] may sign cues, so none could be shown", EXIT_CONFIG)
+        fail(_("{file}: no [[issuer]] may sign cues, so none could be shown").format(file=settings.file), EXIT_CONFIG)
     try:
         with closing(Cues(settings.gateway.state, issuers=known)) as reader:
             _follow(reader, Clock(settings.clock.source), touchpoint, json=json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from gateway.cli.command import FAILED, Json, fail, show_json
+from gateway.language import _
 
 if TYPE_CHECKING:
     from gateway.demo.report import Report
@@ -19,17 +20,21 @@ INTERRUPTED = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+HELP = _("""Watch a boutique's day in 20 seconds: what is read, what is forwarded, and what is not.
+
+A simulated boutique, the real gateway, a real broker on this machine, and a separate program that counts what
+arrives. Ends with a summary; exit status 1 if anything in it does not add up. Nothing is left behind.""")
+
+
 def demo(
-    seconds: Annotated[float, typer.Option(min=5, max=600, help="How long the day lasts.")] = 20,
-    seed: Annotated[int | None, typer.Option(help="The same number makes the same day.", show_default="random")] = None,
+    seconds: Annotated[float, typer.Option(min=5, max=600, help=_("How long the day lasts."))] = 20,
+    seed: Annotated[
+        int | None, typer.Option(help=_("The same number makes the same day."), show_default="random")
+    ] = None,
     *,
     json: Json = False,
 ) -> None:
-    """Watch a boutique's day in 20 seconds: what is read, what is forwarded, and what is not.
-
-    A simulated boutique, the real gateway, a real broker on this machine, and a separate program that counts what
-    arrives. Ends with a summary; exit status 1 if anything in it does not add up. Nothing is left behind.
-    """
+    """Watch a boutique's day in 20 seconds: what is read, what is forwarded, and what is not."""
     from random import randrange
 
     chosen = randrange(10_000) if seed is None else seed  # noqa: S311  # a day to watch, not a secret

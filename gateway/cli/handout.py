@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from gateway.language import _
+
 Matrix = Sequence[Sequence[bool]]
 SUFFIXES = (".txt", ".svg")
 QUIET, NARROW = 4, 2
@@ -38,7 +40,8 @@ def sheet(text: str, *, lit: bool, columns: int | None = None) -> str:
     """Set a receipt for a screen or a printer of text; in a window too narrow for the code the text stands alone."""
     code = matrix(text, NARROW)
     if columns is not None and len(code) > columns:
-        return f"{text}(The QR code needs {len(code)} columns; --receipt FILE.svg draws it.)\n"
+        needed = _("(The QR code needs {columns} columns; --receipt FILE.svg draws it.)").format(columns=len(code))
+        return f"{text}{needed}\n"
     return f"{text}\n{blocks(code, lit=lit)}\n"
 
 
@@ -73,11 +76,11 @@ def _lines(text: str) -> Iterator[str]:
 def fault(path: Path) -> str | None:
     """Say why receipts cannot be written to a file, before anything is recorded; None if they can."""
     if path.suffix not in SUFFIXES:
-        return f"{path}: the name must end in .txt or .svg"
+        return _("{path}: the name must end in .txt or .svg").format(path=path)
     if path.exists():
-        return f"{path} is there already; say another name"
+        return _("{path} is there already; say another name").format(path=path)
     if not path.parent.is_dir():
-        return f"{path.parent} is no directory"
+        return _("{path} is no directory").format(path=path.parent)
     return None
 
 

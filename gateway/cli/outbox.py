@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.command import Config, Json, fail, failures_explained, settings_from, show_json
+from gateway.language import _, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,23 +16,23 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="The durable queue of events on their way to the broker. Looking at it disturbs nothing.",
+    help=_("The durable queue of events on their way to the broker. Looking at it disturbs nothing."),
 )
 
 PAGE = 1_000
 
 State = Annotated[
     Path | None,
-    typer.Option("--state", metavar="DIR", help="Another state directory, for instance of a replay."),
+    typer.Option("--state", metavar="DIR", help=_("Another state directory, for instance of a replay.")),
 ]
 
 
-@app.command()
+@app.command(help=_("""Show what waits, how much and since when."""))
 def show(
     config: Config = None,
     *,
     state: State = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many events, the oldest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help=_("How many events, the oldest first."))] = 20,
     json: Json = False,
 ) -> None:
     """Show what waits, how much and since when."""
@@ -44,31 +45,34 @@ def show(
     if json:
         show_json({"session": backlog.session(), "waiting": waiting, "last": backlog.last(), "events": events})
         return
-    typer.echo(f"{waiting} events wait in session {backlog.session() or '-'}")
+    waits = several("{count} event waits in session {{session}}", "{count} events wait in session {{session}}", waiting)
+    typer.echo(waits.format(session=backlog.session() or "-"))
     for event in events:
         place = event["data"].get("touchpoint") or {}
-        named = "with subject" if event["data"].get("subject") else ""
+        named = _("with subject") if event["data"].get("subject") else ""
         kind = event["type"].removeprefix("touchpoint.").removesuffix(".v1")
         typer.echo(f"  {int(event['sequence']):>8}  {event['time']}  {kind:<14} {place.get('id', ''):<20} {named}")
 
 
-@app.command()
-def export(config: Config = None, *, state: State = None) -> None:
-    """Print the events that wait as JSON lines.
+@app.command(
+    help=_("""Print the events that wait as JSON lines.
 
-    Exactly as they would be sent; nothing is taken out.
-    """
+Exactly as they would be sent; nothing is taken out.""")
+)
+def export(config: Config = None, *, state: State = None) -> None:
+    """Print the events that wait as JSON lines."""
     with failures_explained():
         for event in every_event(_backlog(config, state)):
             typer.echo(event)
 
 
-@app.command()
-def verify(config: Config = None, *, state: State = None, json: Json = False) -> None:
-    """Check that the outbox is whole.
+@app.command(
+    help=_("""Check that the outbox is whole.
 
-    Every event parses, sequences have no hole, the numbers add up. Exit status 1 if not.
-    """
+Every event parses, sequences have no hole, the numbers add up. Exit status 1 if not.""")
+)
+def verify(config: Config = None, *, state: State = None, json: Json = False) -> None:
+    """Check that the outbox is whole."""
     from gateway.store.verify import verify as check
 
     with failures_explained():
@@ -80,9 +84,10 @@ def verify(config: Config = None, *, state: State = None, json: Json = False) ->
         for problem in report.problems:
             typer.echo(problem)
         numbers = ", ".join(f"{name} {number}" for name, number in report.numbers.items())
-        typer.echo(f"{'It does not add up' if report.problems else 'All in order'}: {numbers}.")
+        verdict = _("It does not add up: {numbers}.") if report.problems else _("All in order: {numbers}.")
+        typer.echo(verdict.format(numbers=numbers))
     if report.problems:
-        fail("See CONTRIBUTING.md for what to report; the gateway goes on as it is.")
+        fail(_("See CONTRIBUTING.md for what to report; the gateway goes on as it is."))
 
 
 def _backlog(config: Path | None, state: Path | None) -> "Backlog":
@@ -90,7 +95,12 @@ def _backlog(config: Path | None, state: Path | None) -> "Backlog":
     from gateway.store.schema import CAPTURE
 
     if state is not None and not (state / CAPTURE.file).is_file():
-        fail(f"{state}: there is no {CAPTURE.file} in it; name the directory that a replay said", 2)
+        fail(
+            _("{state}: there is no {file} in it; name the directory that a replay said").format(
+                state=state, file=CAPTURE.file
+            ),
+            2,
+        )
     return Backlog(state or settings_from(config).gateway.state)
 
 

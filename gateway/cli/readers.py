@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.command import Config, Json, asked, fail, failures_explained, say_where, settings_from, show_json
+from gateway.language import _
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -14,18 +15,21 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="""The gateway's readers: scanners, NFC readers, Bluetooth adapters.
+    help=_("""The gateway's readers: scanners, NFC readers, Bluetooth adapters.
 
-After plugging one in: touchpoint readers list, then touchpoint readers test NAME and hold a tag to it.""",
+After plugging one in: touchpoint readers list, then touchpoint readers test NAME and hold a tag to it."""),
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The reader's name in the configuration.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help=_("The reader's name in the configuration."))]
 GRACE_SECONDS = 3.0
 """So long a program may take to end when it is asked to."""
-CARRIED = {"customer": "a customer's token", "badge": "a badge of the staff"}
 
 
-@app.command("list", short_help="List the readers, and how they fare.")
+@app.command(
+    "list",
+    short_help=_("List the readers, and how they fare."),
+    help=_("""List the readers: kind, device, where each stands, and whether it is up or lent to a command."""),
+)
 def list_(config: Config = None, *, json: Json = False) -> None:
     """List the readers: kind, device, where each stands, and whether it is up or lent to a command."""
     settings = settings_from(config)
@@ -37,7 +41,7 @@ def list_(config: Config = None, *, json: Json = False) -> None:
     for each in found:
         typer.echo(f"{each['name']:<20} {each['kind']:<10} {each['at'] or '-':<14} {_state(each)}  {each['device']}")
     if not found:
-        fail("No [[reader]] is configured.", 0)
+        fail(_("No [[reader]] is configured."), 0)
 
 
 def _live(settings: "Settings") -> dict[str, Any] | None:
@@ -70,25 +74,29 @@ def _found(reader: "ReaderSettings", live: dict[str, Any] | None) -> dict[str, A
 
 def _state(reader: dict[str, Any]) -> str:
     if not reader["running"]:
-        return "the gateway is not running"
+        return _("the gateway is not running")
     if reader["up"] is None:
-        return "starting"
-    return "up" if reader["up"] else str(reader["reason"])
+        return _("starting")
+    return _("up") if reader["up"] else _(str(reader["reason"]))
 
 
-@app.command("test", short_help="Say what a reader reads next.")
+@app.command(
+    "test",
+    short_help=_("Say what a reader reads next."),
+    help=_("""Wait until something is held to a reader, and say what it means: a touchpoint, a customer's token, or
+nothing.
+
+What identifies a customer is not shown, and no event is made of it. Works while the gateway runs, and without.
+Exit status 1 if nothing was read. Ctrl-C ends it with nothing left behind."""),
+)
 def try_(
     name: Name,
     config: Config = None,
     *,
-    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="How long to wait for a tag or code.")] = 30.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help=_("How long to wait for a tag or code."))] = 30.0,
     json: Json = False,
 ) -> None:
-    """Wait until something is held to a reader, and say what it means: a touchpoint, a customer's token, or nothing.
-
-    What identifies a customer is not shown, and no event is made of it. Works while the gateway runs, and without.
-    Exit status 1 if nothing was read. Ctrl-C ends it with nothing left behind.
-    """
+    """Wait until something is held to a reader, and say what it means."""
     from gateway.daemon.trying import try_reader
 
     settings = settings_from(config)
@@ -97,40 +105,47 @@ def try_(
     if json:
         show_json(answer)
     else:
-        typer.echo(f"{name} read {_meant(answer)}.")
+        typer.echo(_meant(answer))
 
 
 def _meant(answer: dict[str, Any]) -> str:
-    verdict = f", {answer['authenticity']}" if answer["authenticity"] else ""
-    by = f"({answer['by']}{verdict})"
-    if answer["means"] == "touchpoint":
-        value = f", answer {answer['answer']}" if answer["answer"] else ""
-        return f"touchpoint {answer['touchpoint']}: {answer['name']}{value} {by}"
-    if answer["means"] == "unknown":
-        return _unknown(answer, by)
-    return f"{CARRIED[answer['means']]} {by}"
+    """Say what was read at a reader."""
+    kinds = {
+        "touchpoint": _("{reader} read touchpoint {touchpoint}: {name} ({by})."),
+        "customer": _("{reader} read a customer's token ({by})."),
+        "badge": _("{reader} read a badge of the staff ({by})."),
+    }
+    said = kinds.get(answer["means"]) or _unknown(answer)
+    if answer["means"] == "touchpoint" and answer["answer"]:
+        said = _("{reader} read touchpoint {touchpoint}: {name}, answer {answer} ({by}).")
+    by = f"{answer['by']}, {answer['authenticity']}" if answer["authenticity"] else answer["by"]
+    return said.format(**{**answer, "by": by})
 
 
-def _unknown(answer: dict[str, Any], by: str) -> str:
+def _unknown(answer: dict[str, Any]) -> str:
     if answer["by"] is None:
-        return "something that identifies nothing: an empty tag, or no text"
+        return _("{reader} read something that identifies nothing: an empty tag, or no text.")
     if answer["own_link"]:
-        return f"a link of your domain that belongs to no touchpoint {by}"
-    return f"something that the registry does not know {by}"
+        return _("{reader} read a link of your domain that belongs to no touchpoint ({by}).")
+    return _("{reader} read something that the registry does not know ({by}).")
 
 
-@app.command(short_help="Run a program with a reader's device.", context_settings={"ignore_unknown_options": True})
+@app.command(
+    short_help=_("Run a program with a reader's device."),
+    context_settings={"ignore_unknown_options": True},
+    help=_("""Run a program with the device of a reader, which the gateway leaves alone meanwhile and takes back
+afterwards.
+
+The program finds the device in $TOUCHPOINT_DEVICE. When the time is over it is ended. Exit status: the program's."""),
+)
 def lend(
     name: Name,
-    program: Annotated[list[str], typer.Argument(metavar="PROGRAM...", help="The program and its arguments.")],
+    program: Annotated[list[str], typer.Argument(metavar="PROGRAM...", help=_("The program and its arguments."))],
     config: Config = None,
     *,
-    minutes: Annotated[float, typer.Option(min=0.01, max=480, help="So long at most.")] = 10.0,
+    minutes: Annotated[float, typer.Option(min=0.01, max=480, help=_("So long at most."))] = 10.0,
 ) -> None:
-    """Run a program with the device of a reader, which the gateway leaves alone meanwhile and takes back afterwards.
-
-    The program finds the device in $TOUCHPOINT_DEVICE. When the time is over it is ended. Exit status: the program's.
-    """
+    """Run a program with the device of a reader, which the gateway leaves alone meanwhile."""
     import asyncio
 
     settings = settings_from(config)

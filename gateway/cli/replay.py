@@ -11,40 +11,48 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.command import Config, Json, fail, failures_explained, settings_from, show_json
+from gateway.language import _
 
 if TYPE_CHECKING:
     from gateway.config import Settings
 
 
+HELP = _("""Play recorded sightings through the same path as live ones, into a state directory of their own.
+
+Readers, keys, touchpoints and consents are those of the configuration; its live outbox is never touched and
+nothing is sent. The same recording from the same --start gives the same events, byte for byte.""")
+
+
 def replay(  # noqa: PLR0913  # its options
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="JSON lines, one sighting a line; see firmware-notes/recordings.md.")
+        Path,
+        typer.Argument(metavar="FILE", help=_("JSON lines, one sighting a line; see firmware-notes/recordings.md.")),
     ],
     config: Config = None,
     *,
     state: Annotated[
-        Path | None, typer.Option("--state", metavar="DIR", help="Where the outbox is made; default: a new directory.")
+        Path | None,
+        typer.Option("--state", metavar="DIR", help=_("Where the outbox is made; default: a new directory.")),
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option("--start", metavar="TIME", help="When it began, for instance 2026-11-21T10:00:00Z; default: now."),
+        typer.Option(
+            "--start", metavar="TIME", help=_("When it began, for instance 2026-11-21T10:00:00Z; default: now.")
+        ),
     ] = None,
-    fast: Annotated[bool, typer.Option("--fast", help="As fast as it goes, instead of in real time.")] = False,
-    events: Annotated[bool, typer.Option("--events", help="Print the events as JSON lines.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help=_("As fast as it goes, instead of in real time."))] = False,
+    events: Annotated[bool, typer.Option("--events", help=_("Print the events as JSON lines."))] = False,
     json: Json = False,
 ) -> None:
-    """Play recorded sightings through the same path as live ones, into a state directory of their own.
-
-    Readers, keys, touchpoints and consents are those of the configuration; its live outbox is never touched and
-    nothing is sent. The same recording from the same --start gives the same events, byte for byte.
-    """
+    """Play recorded sightings through the same path as live ones, into a state directory of their own."""
     from gateway.replay import Replay, at_once, real_time
     from gateway.store.backlog import Backlog
 
     settings = settings_from(config)
     with failures_explained():
         if not file.is_file():
-            fail(f"{file}: {'is no file' if file.exists() else 'no such file'}", 2)
+            wrong = _("{file}: is no file") if file.exists() else _("{file}: no such file")
+            fail(wrong.format(file=file), 2)
         begun = _start_ms(start)
         own = _own_state(settings, state)
         pace = (at_once, 500) if fast else (real_time(), 1)
@@ -64,13 +72,19 @@ def replay(  # noqa: PLR0913  # its options
     if json:
         show_json({**numbers, "dropped": dropped, "denied": denied, "appended": made, "state": str(own)})
         return
+    played = _("{sightings} sightings: {acted_on} acted on, {absorbed} absorbed, {dropped} dropped")
     typer.echo(
-        f"{counts['sightings']} sightings: {counts['acted_on']} acted on, {counts['absorbed']} absorbed, "
-        f"{sum(dropped.values())} dropped" + "".join(f", {n} {name}" for name, n in dropped.items())
+        played.format(**numbers, dropped=sum(dropped.values()))
+        + "".join(f", {n} {name}" for name, n in dropped.items())
     )
     if denied:
-        typer.echo("without a subject: " + ", ".join(f"{n} {reason}" for reason, n in denied.items()))
-    typer.echo(f"{made} events in {own}; to see them: touchpoint outbox export --state {own}")
+        reasons = ", ".join(f"{n} {reason}" for reason, n in denied.items())
+        typer.echo(_("without a subject: {reasons}").format(reasons=reasons))
+    typer.echo(
+        _("{made} events in {state}; to see them: touchpoint outbox export --state {state}").format(
+            made=made, state=own
+        )
+    )
 
 
 def _own_state(settings: "Settings", state: Path | None) -> Path:
@@ -78,7 +92,7 @@ def _own_state(settings: "Settings", state: Path | None) -> Path:
     if state is None:
         return Path(tempfile.mkdtemp(prefix="touchpoint-replay-"))
     if state.resolve() == settings.gateway.state.resolve():
-        fail(f"{state} is the live state directory of this configuration; name another one", 2)
+        fail(_("{state} is the live state directory of this configuration; name another one").format(state=state), 2)
     state.mkdir(parents=True, exist_ok=True)
     return state
 
@@ -102,5 +116,5 @@ def _start_ms(start: str | None) -> int:
     try:
         begun = datetime.fromisoformat(start)
     except ValueError:
-        raise typer.BadParameter("not a date and time like 2026-11-21T10:00:00Z", param_hint="--start") from None
+        raise typer.BadParameter(_("not a date and time like 2026-11-21T10:00:00Z"), param_hint="--start") from None
     return int((begun if begun.tzinfo else begun.replace(tzinfo=UTC)).timestamp() * 1000)

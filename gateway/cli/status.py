@@ -5,12 +5,19 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from gateway.cli.command import Config, Json, failures_explained, settings_from, show_json
+from gateway.language import _
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.config import Settings
     from gateway.store.progress import Component
+
+
+HELP = _("""Show readers, outbox, broker, keys and counters. Exit status 1 if anything is wrong.
+
+The counters are durable, since the state directory was made: sightings = absorbed + acted on + dropped;
+appended = delivered + withdrawn + evicted + waiting.""")
 
 
 def status(config: Config = None, *, json: Json = False) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.command import Config, Json, Yes, confirm, fail, failures_explained, settings_from, show_json
+from gateway.language import _
 
 if TYPE_CHECKING:
     from gateway.bytesearch import Proof
@@ -17,21 +18,23 @@ INTERRUPTED = 130
 """As shells report a program that Ctrl-C ended."""
 
 
+HELP = _("""Remove keys, databases and all else that the gateway keeps.
+
+Events that wait are lost: see touchpoint outbox export. Keys are overwritten before they are removed, which flash
+memory may ignore. Then every file where something lay is searched for the keys and handles that were there; exit
+status 1 if any is found. The gateway must be stopped. What was interrupted is finished by another run.""")
+
+
 def wipe(
     config: Config = None,
     *,
     credentials: Annotated[
-        bool, typer.Option("--credentials", help="Also the key, certificate and password for the broker.")
+        bool, typer.Option("--credentials", help=_("Also the key, certificate and password for the broker."))
     ] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Remove keys, databases and all else that the gateway keeps.
-
-    Events that wait are lost: see touchpoint outbox export. Keys are overwritten before they are removed, which flash
-    memory may ignore. Then every file where something lay is searched for the keys and handles that were there; exit
-    status 1 if any is found. The gateway must be stopped. What was interrupted is finished by another run.
-    """
+    """Remove keys, databases and all else that the gateway keeps."""
     from gateway.wipe import belongings
 
     settings = settings_from(config)
@@ -40,7 +43,7 @@ def wipe(
             report = _wiped(settings, credentials=credentials, yes=yes)
     except KeyboardInterrupt:
         left = belongings(settings, credentials=credentials).there()
-        fail("\n".join(["Interrupted; run it again to finish. Still there:", *map(str, left)]), INTERRUPTED)
+        fail("\n".join([_("Interrupted; run it again to finish. Still there:"), *map(str, left)]), INTERRUPTED)
     _show(report, json=json)
     if not report.proof.holds or report.left:
         raise typer.Exit(1)
@@ -73,7 +76,11 @@ def _wiped(settings: "Settings", *, credentials: bool, yes: bool) -> Report:
             done = list(remove(what))
     except HeldError as error:
         running = str(error).partition(". ")[0]
-        fail(f"{running}. Stop its services, or press Ctrl-C where touchpoint run runs; nothing was removed")
+        fail(
+            _("{running}. Stop its services, or press Ctrl-C where touchpoint run runs; nothing was removed").format(
+                running=running
+            )
+        )
     return Report(
         [path for path, wrong in done if wrong is None],
         [wrong for _, wrong in done if wrong is not None],
@@ -87,7 +94,11 @@ def _wiped(settings: "Settings", *, credentials: bool, yes: bool) -> Report:
 def _ask(gateway: str, what: "Belongings", *, yes: bool) -> None:
     if not yes:
         typer.echo("\n".join(map(str, what.there())), err=True)
-    confirm(f"This removes all of it from gateway {gateway}; events that wait are lost.", gateway, yes=yes)
+    confirm(
+        _("This removes all of it from gateway {gateway}; events that wait are lost.").format(gateway=gateway),
+        gateway,
+        yes=yes,
+    )
 
 
 def _show(report: Report, *, json: bool) -> None:
@@ -107,12 +118,18 @@ def _show(report: Report, *, json: bool) -> None:
         )
         return
     for path in report.removed:
-        typer.echo(f"removed {path}")
+        typer.echo(_("removed {path}").format(path=path))
     for wrong in report.wrong:
         typer.echo(wrong, err=True)
     for name in report.elsewhere:
         typer.echo(
-            f"{name} is a credential of systemd: remove the file that LoadCredential= of the service names", err=True
+            _("{name} is a credential of systemd: remove the file that LoadCredential= of the service names").format(
+                name=name
+            ),
+            err=True,
         )
-    show_proof(proof, f"{report.secrets} keys and handles that were there")
-    typer.echo("Flash memory may remember what was overwritten: destroy the card, or the key of its encryption.")
+    what = _(
+        "Searched {files} files for the {number} keys and handles that were there, raw, in hexadecimal and in base64:"
+    )
+    show_proof(proof, what.format(files="{files}", number=report.secrets))
+    typer.echo(_("Flash memory may remember what was overwritten: destroy the card, or the key of its encryption."))

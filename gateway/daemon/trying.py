@@ -6,6 +6,7 @@ from typing import Any
 from gateway.config import Settings
 from gateway.control import Answer, NobodyListensError, RequestError, Tell, ask
 from gateway.daemon.capture import open_capture, source
+from gateway.language import _
 from gateway.trying import Trying, tried
 
 
@@ -29,4 +30,6 @@ async def _alone(settings: Settings, request: Mapping[str, Any], tell: Tell) -> 
             status = half.readers.get(chosen.name)
             if status is None or status.up:
                 raise
-            raise RequestError(f"reader {chosen.name} is not working: {status.reason}") from None
+            raise RequestError(
+                _("reader {name} is not working: {reason}").format(name=chosen.name, reason=_(str(status.reason)))
+            ) from None

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from gateway.core import brandlink
 from gateway.core.brandlink import LinkKeys, Standing
 from gateway.core.registry import Touchpoint, split
+from gateway.language import _
 from gateway.provision.readback import read_pdf
 from gateway.provision.sheet import Printed, Stock, draw, single
 from gateway.provision.symbol import BLACK, Level, Symbol, eps, png, svg, symbol
@@ -63,8 +64,10 @@ def codes(touchpoints: Iterable[Touchpoint], domain: str, keys: LinkKeys | None)
         without += [] if found else [touchpoint.id]
     if without:
         raise MadeError(
-            f"no link under {domain} is registered for {', '.join(without)}: leave their identifiers empty and import"
-            " them again, and their links are made"
+            _(
+                "no link under {domain} is registered for {without}: leave their identifiers empty and"
+                " import them again, and their links are made"
+            ).format(domain=domain, without=", ".join(without))
         )
     return made
 
@@ -104,7 +107,11 @@ def pages(
         told("read", len(wanted) - len(missing))
     if missing:
         names = ", ".join(list(missing.values())[:10])
-        raise MadeError(f"{len(missing)} codes could not be read back from the page ({names}); nothing was written")
+        raise MadeError(
+            _("{count} codes could not be read back from the page ({names}); nothing was written").format(
+                count=len(missing), names=names
+            )
+        )
     return document, symbols
 
 
@@ -170,7 +177,11 @@ def _target(code: Code, target: str) -> str:
     try:
         return target.format(**{part: quote(value, safe="") for part, value in parts.items()})
     except (LookupError, ValueError, AttributeError):
-        raise MadeError(f"{target}: only {', '.join(f'{{{part}}}' for part in parts)} are filled in") from None
+        raise MadeError(
+            _("{target}: only {parts} are filled in").format(
+                target=target, parts=", ".join(f"{{{part}}}" for part in parts)
+            )
+        ) from None
 
 
 def explained(
@@ -183,17 +194,21 @@ def explained(
     """
     read = brandlink.read(link, domain, keys)
     name = known(link if read is None else read.bare)
-    stands = "no touchpoint of this store" if name is None else f"touchpoint {name}"
+    stands = _("no touchpoint of this store") if name is None else _("touchpoint {name}").format(name=name)
     if read is None:
-        return {"says": f"not a link under {domain}; {stands}", "touchpoint": name, "counts": name is not None}
-    signature = {
-        Standing.SIGNED: f"signed with key {read.kid}",
-        Standing.UNSIGNED: "not signed" if read.kid is None else "signed, and there are no keys here to check it",
-        Standing.FORGED: "its signature is wrong: it was changed, or somebody else has made it",
-        Standing.UNKNOWN_KEY: f"signed with key {read.kid}, which is not among the keys here",
-    }[read.standing]
+        says = _("not a link under {domain}; {stands}").format(domain=domain, stands=stands)
+        return {"says": says, "touchpoint": name, "counts": name is not None}
+    unsigned_or_unchecked = (
+        _("not signed; {stands}") if read.kid is None else _("signed, and there are no keys here to check it; {stands}")
+    )
+    says = {
+        Standing.SIGNED: _("signed with key {key}; {stands}"),
+        Standing.UNSIGNED: unsigned_or_unchecked,
+        Standing.FORGED: _("its signature is wrong: it was changed, or somebody else has made it; {stands}"),
+        Standing.UNKNOWN_KEY: _("signed with key {key}, which is not among the keys here; {stands}"),
+    }[read.standing].format(key=read.kid, stands=stands)
     counts = name is not None and brandlink.vouched(read, keys, unsigned=unsigned)
-    return {"says": f"{signature}; {stands}", "touchpoint": name, "counts": counts}
+    return {"says": says, "touchpoint": name, "counts": counts}
 
 
 def resolver_table(wanted: Iterable[Code], target: str) -> str:

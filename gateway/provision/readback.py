@@ -9,6 +9,8 @@ import pypdfium2
 import zxingcpp
 from PIL import Image, UnidentifiedImageError
 
+from gateway.language import _
+
 DPI: Final = 300
 """What a print shop's proof has."""
 LARGEST_PIXELS: Final = 200_000_000
@@ -42,7 +44,7 @@ def read_pdf(document: bytes, *, upright: bool = False) -> Iterator[list[Found]]
                 bitmap.close()
                 page.close()
     except pypdfium2.PdfiumError:
-        raise UnreadableError("it is no PDF, or a damaged one") from None
+        raise UnreadableError(_("it is no PDF, or a damaged one")) from None
 
 
 def read_file(path: Path) -> Iterator[list[Found]]:
@@ -54,10 +56,10 @@ def read_file(path: Path) -> Iterator[list[Found]]:
     try:
         with Image.open(path) as picture:
             if picture.width * picture.height > LARGEST_PIXELS:
-                raise UnreadableError("the picture is too large; make it smaller, or cut it into pieces")
+                raise UnreadableError(_("the picture is too large; make it smaller, or cut it into pieces"))
             yield _codes(picture.convert("L"), 1)
     except (UnidentifiedImageError, Image.DecompressionBombError):
-        raise UnreadableError("it is neither a PDF nor a picture that can be read (PNG, JPEG, TIFF, ...)") from None
+        raise UnreadableError(_("it is neither a PDF nor a picture that can be read (PNG, JPEG, TIFF, ...)")) from None
 
 
 def _codes(picture: Image.Image, page: int, *, upright: bool = False) -> list[Found]:

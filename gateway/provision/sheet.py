@@ -16,6 +16,7 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
+from gateway.language import _
 from gateway.provision.symbol import POINTS_PER_MM, QUIET, Symbol, SymbolError, check_size
 
 INK: Final = CMYKColor(0, 0, 0, 1)
@@ -102,7 +103,7 @@ def proof(size_mm: float) -> Stock:
     cell = (size_mm + GAP_MM, size_mm + LINES_MM + GAP_MM)
     columns, rows = (int((length - 2 * MARGIN_MM) // part) for length, part in zip(A4, cell, strict=True))
     if not (columns and rows):
-        raise SymbolError(f"codes of {size_mm:g} mm are too large for A4")
+        raise SymbolError(_("codes of {size_mm:g} mm are too large for A4").format(size_mm=size_mm))
     return Stock("proof", A4, columns, rows, cell, 0.0)
 
 
@@ -123,7 +124,11 @@ def draw(
 ) -> bytes:
     """Return the pages as PDF; `told` hears how many codes are drawn. Raises SymbolError."""
     if size_mm > largest(stock) + ROUNDING_MM:
-        raise SymbolError(f"{size_mm:g} mm is too large for {stock.name}: at most {largest(stock):.1f} mm")
+        raise SymbolError(
+            _("{size_mm:g} mm is too large for {name}: at most {largest:.1f} mm").format(
+                size_mm=size_mm, name=stock.name, largest=largest(stock)
+            )
+        )
     check_size(max((item.symbol for item in items), key=lambda made: made.side), size_mm)
     for item in items:
         _check_letters(item.title + item.id)
@@ -224,7 +229,11 @@ def _check_letters(text: str) -> None:
     known = _FONT.face.charToGlyph
     missing = sorted({letter for letter in text if ord(letter) not in known})
     if missing:
-        raise SymbolError(f"{text}: the font has no {' '.join(missing)}: write the name in other letters")
+        raise SymbolError(
+            _("{text}: the font has no {missing}: write the name in other letters").format(
+                text=text, missing=" ".join(missing)
+            )
+        )
 
 
 def _draw_margin(canvas: Canvas, stock: Stock, around: float, foot: str) -> None:

@@ -14,6 +14,8 @@ from xml.sax.saxutils import escape
 import zxingcpp
 from PIL import Image, ImageColor
 
+from gateway.language import _
+
 Level = Literal["L", "M", "Q", "H"]
 """How much of a symbol may be damaged: 7, 15, 25, 30 per cent (ISO/IEC 18004, 7.5.1)."""
 QUIET: Final = 4
@@ -74,11 +76,13 @@ def symbol(text: str, level: Level = "M") -> Symbol:
     What octets above ASCII mean depends on who reads them; a link has none (RFC 3986, 2).
     """
     if not text.isascii():
-        raise SymbolError("a code holds letters without accents: write others percent-encoded, as browsers do")
+        raise SymbolError(_("a code holds letters without accents: write others percent-encoded, as browsers do"))
     try:
         made = zxingcpp.create_barcode(text, zxingcpp.BarcodeFormat.QRCode, ec_level=level)
     except (ValueError, RuntimeError):
-        raise SymbolError(f"no QR code with error correction {level} holds {len(text)} characters") from None
+        raise SymbolError(
+            _("no QR code with error correction {level} holds {count} characters").format(level=level, count=len(text))
+        ) from None
     image = made.to_image(scale=1, add_quiet_zones=False)
     modules = bytes(memoryview(image)).translate(_DARK)  # type: ignore[arg-type]  # it has the buffer protocol
     return Symbol(text, level, modules, image.shape[0])
@@ -94,8 +98,11 @@ def check_size(made: Symbol, size_mm: float, *, smallest_mm: float = SMALLEST_MM
     if module < smallest_mm:
         needed = smallest_mm * made.whole
         raise SymbolError(
-            f"at {size_mm:g} mm a module would be {module:.2f} mm wide, and phones and scanners need {smallest_mm:g}:"
-            f" print it at {needed:.1f} mm or more, shorten the link, or take a lower error correction"
+            _(
+                "at {size_mm:g} mm a module would be {module:.2f} mm wide, and phones and scanners need"
+                " {smallest_mm:g}: print it at {needed:.1f} mm or more, shorten the link, or take a lower error"
+                " correction"
+            ).format(size_mm=size_mm, module=module, smallest_mm=smallest_mm, needed=needed)
         )
 
 
@@ -123,11 +130,13 @@ def check_color(color: str) -> None:
     try:
         found = contrast(color)
     except ValueError:
-        raise SymbolError(f"{color} is no colour: write it as #rrggbb") from None
+        raise SymbolError(_("{color} is no colour: write it as #rrggbb").format(color=color)) from None
     if found < CONTRAST:
         raise SymbolError(
-            f"{color} stands out from white by {found:.0%} in the light that scanners see, and {CONTRAST:.0%} are"
-            " needed: take a darker colour; reds look white to a scanner"
+            _(
+                "{color} stands out from white by {found:.0%} in the light that scanners see, and {needed:.0%} are"
+                " needed: take a darker colour; reds look white to a scanner"
+            ).format(color=color, found=found, needed=CONTRAST)
         )
 
 
