@@ -5,8 +5,9 @@ event waits for its commit, so that whatever tells the customer "accepted" comes
 """
 
 import asyncio
+import json
 import sqlite3
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ LOOK_SECONDS = 1.0
 """How often to look at time and at the uplink's file, should its ring have been lost."""
 SAVE_SECONDS = 60.0
 """How often counters that changed without an event are written."""
+LAST_EVENTS = 8
+"""So many events are shown to staff as the last."""
 UNCOMMITTED = 64
 """So many patient commits may be under way; then sources wait, and memory stays bounded."""
 NEARLY_FULL = (
@@ -61,6 +64,16 @@ async def _nobody_there() -> bool:
 
 async def _leave_keys() -> None:
     """Keep the ring there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """What staff are shown of an event: when (Unix milliseconds), what and where, and nobody."""
+
+    at_ms: int
+    kind: str
+    place: str | None
+    """The touchpoint, or the zone."""
 
 
 @dataclass(slots=True)
@@ -89,6 +102,8 @@ class Capture:
     """Since this process started: what the centre did not sign, or nobody who may."""
     at_work: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once every source was started."""
+    last: deque[Happened] = field(default_factory=lambda: deque(maxlen=LAST_EVENTS))
+    """The last events that were accepted, since this process started."""
     _told: dict[str, str | None] | None = None
     _unsaved: Counter[str] = field(default_factory=Counter)
     _trimmed: int = 0
@@ -270,6 +285,7 @@ class Capture:
             self._refused = str(error)
             raise
         self._refused = None
+        self.last.extend(map(happened, drafts))
         self._ring_soon()
 
     async def spend(self, spent: Spent) -> None:
@@ -518,6 +534,13 @@ class Capture:
 
     def _damaged(self, wrong: str) -> CorruptError:
         return CorruptError("use", self.followed.directory / CAPTURE.file, wrong, "It is mended at the next start")
+
+
+def happened(draft: Draft) -> Happened:
+    """Return what staff are shown of an event."""
+    data = json.loads(draft.data)
+    place = (data.get("touchpoint") or {}).get("id") or data.get("zone")
+    return Happened(draft.at.wall_ms, draft.type.value, place)
 
 
 def report_forgery(outcome: Outcome, reader: str) -> None:

@@ -5,7 +5,7 @@ not (`gateway.daemon.ask_desk`): the same code answers either way.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gateway.beacons import Beacons
@@ -63,5 +63,6 @@ class Desk:
             "clock": str(self.capture.clock.now().quality),
             "training": seconds_left(self.capture),
             "key": self.capture.path.subjects.epoch(self.capture.clock.now()) is not None,
+            "last": [asdict(event) for event in self.capture.last],
             "health": self.capture.condition(),  # said here too, for a disk that takes no word of it
         }

@@ -287,6 +287,7 @@ async def test_the_status_says_how_it_fares(open_desk: Desk) -> None:
         "clock": "synced",
         "training": 0,
         "key": True,
+        "last": [],
         "health": open_desk.capture.condition(),
     }
     with closing(Backlog(open_desk.settings.gateway.state)) as backlog:

@@ -1,10 +1,13 @@
 """`touchpoint status`: whether all is well, on one screen."""
 
-from typing import TYPE_CHECKING, Any
+import shutil
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.command import Config, Json, failures_explained, settings_from, show_json
+from gateway.cli.command import Config, Json, fail, failures_explained, settings_from, show_json
+from gateway.cli.screen import Problem, screen
 from gateway.language import _
 
 if TYPE_CHECKING:
@@ -14,34 +17,70 @@ if TYPE_CHECKING:
     from gateway.store.progress import Component
 
 
-HELP = _("""Show readers, outbox, broker, keys and counters. Exit status 1 if anything is wrong.
+WATCH_SECONDS = 1.0
+WRONG_USE = 2
+UNBOUNDED = 10_000
+"""Columns and lines where there is no terminal."""
+
+HELP = _("""Show how the gateway fares, on one screen. Exit status 1 if anything is wrong.
 
 The counters are durable, since the state directory was made: sightings = absorbed + acted on + dropped;
 appended = delivered + withdrawn + evicted + waiting.""")
 
 
-def status(config: Config = None, *, json: Json = False) -> None:
-    """Show readers, outbox, broker, keys and counters. Exit status 1 if anything is wrong.
+Watch = Annotated[bool, typer.Option("--watch", help=_("Draw the screen anew every second, until Ctrl-C."))]
 
-    The counters are durable, since the state directory was made: sightings = absorbed + acted on + dropped;
-    appended = delivered + withdrawn + evicted + waiting.
-    """
+
+def status(config: Config = None, *, json: Json = False, watch: Watch = False) -> None:
+    """Show how the gateway fares, on one screen. Exit status 1 if anything is wrong."""
     settings = settings_from(config)
+    if watch:
+        if json or not sys.stdout.isatty():
+            fail(_("--watch draws on a terminal; ask again and again instead, with --json"), WRONG_USE)
+        _watch(settings)
+        return
     with failures_explained():
         found = _found(settings)
     problems = _problems(found)
     if json:
-        show_json({**found, "problems": problems})
+        show_json(
+            {**found, "problems": [each.wrong for each in problems], "advice": [each.advice for each in problems]}
+        )
     else:
         _print(settings, found, problems)
     if problems:
         raise typer.Exit(1)
 
 
+def _watch(settings: "Settings") -> None:
+    """Draw on the terminal's other screen; Ctrl-C and SIGTERM leave it, and everything is as it was."""
+    import signal
+    from threading import Event
+
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    def stop(number: int, frame: object) -> None:
+        del number, frame
+        ended.set()
+
+    ended, console = Event(), Console(highlight=False)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    with failures_explained(), Live(console=console, screen=True, auto_refresh=False) as live:
+        while not ended.is_set():
+            found = _found(settings)
+            lines = screen(found, _problems(found), settings.gateway.zone, console.width, console.height)
+            live.update(Text("\n".join(lines), no_wrap=True), refresh=True)
+            ended.wait(WATCH_SECONDS)
+
+
 def _found(settings: "Settings") -> dict[str, Any]:
     import asyncio
     from contextlib import closing
 
+    from gateway.clock import Clock
     from gateway.control import NobodyListensError, ask
     from gateway.keys import key_ring
     from gateway.store.backlog import Backlog
@@ -57,12 +96,19 @@ def _found(settings: "Settings") -> dict[str, Any]:
         progress = followed.progress(session or "")
         parts = components(uplink) if uplink else {}
         return {
+            "gateway": f"{settings.gateway.tenant} / {settings.gateway.site} / {settings.gateway.id}",
             "running": live is not None,
+            "now_ms": Clock().now().wall_ms,
             "session": session,
             "sequence": backlog.last(),
             "published": progress.published,
             "delivered": progress.delivered,
             "waiting": backlog.waiting(),
+            "oldest_ms": backlog.oldest_ms(progress.delivered),
+            "consents": {"here": backlog.consents(), "centre": _centre(followed.consent_set())},
+            "zones": _zones(settings),
+            "last": live["last"] if live else [],
+            "address": f"{settings.mqtt.host}:{settings.mqtt.port}",
             "readers": live["readers"] if live else {},
             "broker": {"ok": parts["broker"].ok, "reason": parts["broker"].reason} if "broker" in parts else None,
             "clock": live["clock"] if live else None,
@@ -74,57 +120,70 @@ def _found(settings: "Settings") -> dict[str, Any]:
         }
 
 
+def _centre(stands: tuple[int, bool, int] | None) -> dict[str, Any] | None:
+    """Return how the centre's consent set stands; None where the centre has not spoken."""
+    return None if stands is None else dict(zip(("count", "confirmed", "at_ms"), stands, strict=True))
+
+
+def _zones(settings: "Settings") -> dict[str, list[str]]:
+    """Return the readers that cover each zone."""
+    zones: dict[str, list[str]] = {}
+    for reader in settings.readers:
+        if reader.channel == "ble" and reader.zone is not None:
+            zones.setdefault(reader.zone, []).append(reader.name)
+    return zones
+
+
 def _wrong(parts: "Mapping[str, Component]") -> dict[str, str | None]:
     """Return what is wrong with the uplink half's components, the broker aside; None where nothing is."""
     return {name: None if part.ok else part.reason or "failed" for name, part in parts.items() if name != "broker"}
 
 
-def _problems(found: dict[str, Any]) -> list[str]:
+def _problems(found: dict[str, Any]) -> list[Problem]:
+    """Return what is wrong, the worst first, and what to do."""
     from gateway.store.condition import is_of_reader
 
-    problems = [] if found["running"] else ["the capture half is not running: touchpoint run"]
+    problems = []
+    if not found["running"]:
+        advice = _("start it: systemctl start touchpoint.target, or touchpoint run")
+        problems.append(Problem(_("the capture half is not running: nothing is read"), advice))
     down = {name: each for name, each in found["readers"].items() if not each["up"] and not each["lent"]}
-    problems += [f"reader {name}: {each['reason']}" for name, each in down.items()]
+    wrong = _("reader {name}: {reason}")
+    advice = _("is it plugged in, has it power? then: touchpoint doctor")
+    problems += [Problem(wrong.format(name=name, reason=_(str(each["reason"]))), advice) for name, each in down.items()]
     if found["broker"] is None:
-        problems.append("the uplink half has not reported yet; is it running?")
+        problems.append(Problem(_("the uplink half has not reported yet"), _("is it running? touchpoint doctor")))
     elif not found["broker"]["ok"]:
-        problems.append(f"broker: {found['broker']['reason']}")
+        advice = _("events wait on the disk meanwhile; look at the network, then: touchpoint doctor")
+        problems.append(Problem(_("broker: {reason}").format(reason=_(str(found["broker"]["reason"]))), advice))
     said = {name: wrong for name, wrong in found["health"].items() if name != "keys" and not is_of_reader(name)}
-    problems += [f"{name}: {wrong}" for name, wrong in said.items() if wrong]
+    problems += [Problem(f"{name}: {_(wrong)}", _advice(name)) for name, wrong in said.items() if wrong]
     if not found["key"]:
-        problems.append("no key is in force: no subject is named in any event; see touchpoint keys --help")
+        wrong = _("no key is in force: no subject is named in any event")
+        problems.append(Problem(wrong, _("see touchpoint keys --help")))
     elif found["health"].get("keys"):
-        problems.append(f"keys: {found['health']['keys']}")
+        wrong = _("keys: {reason}").format(reason=_(found["health"]["keys"]))
+        problems.append(Problem(wrong, _("see touchpoint keys --help")))
     if found["clock"] == "unsynced":
-        problems.append("the clock is not synced: no subject is named until it is")
+        wrong = _("the clock is not synced: no subject is named until it is")
+        problems.append(Problem(wrong, _("does the network let NTP through? timedatectl shows it")))
     return problems
 
 
-def _print(settings: "Settings", found: dict[str, Any], problems: list[str]) -> None:
-    gateway, counters = settings.gateway, found["counters"]
-    dropped = {name.removeprefix("dropped:"): n for name, n in counters.items() if name.startswith("dropped:")}
-    typer.echo(f"{gateway.tenant} / {gateway.site} / {gateway.id}   {'running' if found['running'] else 'not running'}")
-    if found["training"]:
-        from gateway.cli.training import lasting
-
-        typer.echo(f"  {lasting(found['training'])}")
-    for name, each in found["readers"].items():
-        typer.echo(f"  reader {name}: {'up' if each['up'] else each['reason']}")
-    typer.echo(f"  broker {settings.mqtt.host}:{settings.mqtt.port}: {_word(found['broker'])}")
-    typer.echo(
-        f"  sightings {counters.get('sightings', 0)} = absorbed {counters.get('absorbed', 0)}"
-        f" + acted on {counters.get('acted_on', 0)} + dropped {sum(dropped.values())}"
-        + (f" ({', '.join(f'{name} {n}' for name, n in dropped.items())})" if dropped else "")
-    )
-    gone = " + ".join(f"{name} {counters.get(name, 0)}" for name in ("delivered", "withdrawn", "evicted"))
-    typer.echo(f"  events {counters.get('appended', 0)} = {gone} + waiting {found['waiting']}")
-    for name, number in found["refused"].items():
-        typer.echo(f"  refused from the centre: {name.removeprefix('down:')}: {number}")
-    for problem in problems:
-        typer.echo(f"! {problem}")
+def _advice(component: str) -> str:
+    """Say what to do when something is wrong with a component."""
+    match component:
+        case "store":
+            return _("free some space on the disk; a card that fails must be replaced")
+        case "ledger" | "consent":
+            return _("it comes by itself once the broker is reached and the centre sends it")
+        case "signatures":
+            return _("journalctl -t touchpoint-security; is there an [[issuer]] for the centre's key?")
+        case _:
+            return _("ask: touchpoint doctor")
 
 
-def _word(broker: dict[str, Any] | None) -> str:
-    if broker is None:
-        return "not known"
-    return "connected" if broker["ok"] else str(broker["reason"])
+def _print(settings: "Settings", found: dict[str, Any], problems: list[Problem]) -> None:
+    """Print the screen; into a file or a pipe with all that a terminal has no room for."""
+    width, height = shutil.get_terminal_size() if sys.stdout.isatty() else (UNBOUNDED, UNBOUNDED)
+    typer.echo("\n".join(screen(found, problems, settings.gateway.zone, width, height)))

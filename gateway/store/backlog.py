@@ -114,6 +114,13 @@ class Backlog(Reading):
         return int(row[0]) if row else None
 
     @explained
+    def consents(self) -> int:
+        """Count the consents that were given in the store and not withdrawn."""
+        connection = self.connection()
+        given = "SELECT count(*) FROM consent WHERE state IN ('given', 'renewed')"
+        return int(connection.execute(given).fetchone()[0]) if connection is not None else 0
+
+    @explained
     def audit_head(self) -> str | None:
         """Return the head of the audit log."""
         connection = self.connection()

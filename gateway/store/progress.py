@@ -139,6 +139,13 @@ class Followed(Reading):
         return progress(connection, session) if connection is not None else Progress()
 
     @explained
+    def consent_set(self) -> tuple[int, bool, int] | None:
+        """Read how many consents the centre has, whether they are all here, and when it last said so (ms)."""
+        connection = self.connection()
+        row = connection and connection.execute("SELECT count, confirmed, at_ms FROM consent_set").fetchone()
+        return (int(row[0]), bool(row[1]), int(row[2])) if row else None
+
+    @explained
     def refused(self, session: str) -> dict[int, GapReason]:
         """Read which rows the uplink asks to be set aside, and why."""
         connection = self.connection()
