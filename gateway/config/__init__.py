@@ -1,6 +1,6 @@
 """The configuration: one TOML file, read once into frozen settings. Secrets never stand in it, only where they lie."""
 
-from gateway.config.certificates import tls_problems
+from gateway.config.certificates import EXPIRES_DAYS, expiry_fault, tls_problems, validities
 from gateway.config.file import find, load, password, warnings
 from gateway.config.problem import EXIT_CONFIG, ConfigError, Problem
 from gateway.config.settings import (
@@ -18,6 +18,7 @@ from gateway.config.settings import (
 
 __all__ = [
     "EXIT_CONFIG",
+    "EXPIRES_DAYS",
     "BearerSettings",
     "ClockSettings",
     "ConfigError",
@@ -30,9 +31,11 @@ __all__ = [
     "ReaderSettings",
     "Settings",
     "VisitSettings",
+    "expiry_fault",
     "find",
     "load",
     "password",
     "tls_problems",
+    "validities",
     "warnings",
 ]

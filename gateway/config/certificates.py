@@ -1,10 +1,50 @@
 """Whether the files of TLS are what they should be: they are opened as the uplink half will open them."""
 
 import ssl
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from gateway.config.problem import Problem
 from gateway.config.settings import Settings
+
+EXPIRES_DAYS: Final = 30
+"""So long before a certificate expires somebody is told."""
+DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """From when until when a certificate is valid (Unix milliseconds), and the setting that names it."""
+
+    setting: str
+    from_ms: int
+    until_ms: int
+
+
+def validities(settings: Settings) -> Iterator[Validity]:
+    """Yield the dates of the certificates that are named and can be read; of authorities the first to expire."""
+    from cryptography import x509  # noqa: PLC0415  # most commands need no certificate
+
+    for setting, path in (("mqtt.ca", settings.mqtt.ca), ("mqtt.certificate", settings.mqtt.certificate)):
+        with suppress(OSError, ValueError):
+            held = x509.load_pem_x509_certificates(path.read_bytes()) if path else []
+            held = held[:1] if setting == "mqtt.certificate" else held  # behind it come those of its authorities
+            for each in sorted(held, key=lambda each: each.not_valid_after_utc)[:1]:
+                times = (each.not_valid_before_utc, each.not_valid_after_utc)
+                yield Validity(setting, *(int(at.timestamp() * 1000) for at in times))
+
+
+def expiry_fault(settings: Settings, now_ms: int) -> str | None:
+    """Say which certificate has expired or soon will; None while all have time."""
+    for each in validities(settings):
+        days = (each.until_ms - now_ms) // DAY_MS
+        if days < EXPIRES_DAYS:
+            when = "has expired" if days < 0 else f"expires in {days} days"
+            return f"{each.setting} {when}: see touchpoint setup --renew"
+    return None
 
 
 class _EncryptedError(Exception):

@@ -22,6 +22,7 @@ from gateway.store.schema import UPLINK
 from gateway.together import first_failure
 from gateway.uplink.connect import Uplink
 from gateway.uplink.downlink import Downlink
+from gateway.uplink.expiry import watch
 from gateway.uplink.forward import Forwarder
 from gateway.uplink.measured import Measured
 from gateway.uplink.mqtt import Broker
@@ -76,7 +77,7 @@ async def _uplink(settings: Settings) -> None:
         metrics = measured_by(settings, working)
         await stack.enter_async_context(scraped(settings.metrics.listen, gateway.sockets, metrics))
         await stack.enter_async_context(watched(watchdog(database, working)))
-        await first_failure(working.run(), _until_damaged(gateway.state))
+        await first_failure(working.run(), watch(settings, database, clock.now), _until_damaged(gateway.state))
 
 
 def watchdog(database: sqlite3.Connection, working: Uplink) -> Watchdog:

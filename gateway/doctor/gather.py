@@ -17,11 +17,19 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from cryptography import x509
-
 from gateway.clock import Clock as Now
 from gateway.clock import kernel_says_synced
-from gateway.config import ConfigError, Problem, ReaderSettings, Settings, load, password, tls_problems, warnings
+from gateway.config import (
+    ConfigError,
+    Problem,
+    ReaderSettings,
+    Settings,
+    load,
+    password,
+    tls_problems,
+    validities,
+    warnings,
+)
 from gateway.doctor.bluez import powered
 from gateway.doctor.facts import (
     Bluetooth,
@@ -62,7 +70,7 @@ def gather(path: Path, root: Path = Path("/")) -> Facts:
         needs=tuple(_needs(settings, root)),
         bluetooth=_bluetooth(settings.readers, root),
         usb_wanted=any(each.kind == "nfc" and each.device.startswith("usb") for each in settings.readers),
-        certificates=tuple(_certificates(settings)),
+        certificates=tuple(Certificate(each.setting, each.from_ms, each.until_ms) for each in validities(settings)),
         broker=broker(settings),
         halves=_halves(settings),
         ring=_ring(settings),
@@ -249,17 +257,6 @@ def _wear(device: str | None, root: Path) -> int | None:
     return worst or None
 
 
-def _certificates(settings: Settings) -> Iterator[Certificate]:
-    """Read the dates of the certificates that the configuration names; of authorities the first to expire."""
-    for setting, path in (("mqtt.ca", settings.mqtt.ca), ("mqtt.certificate", settings.mqtt.certificate)):
-        with suppress(OSError, ValueError):
-            held = x509.load_pem_x509_certificates(path.read_bytes()) if path else []
-            held = held[:1] if setting == "mqtt.certificate" else held
-            for each in sorted(held, key=lambda each: each.not_valid_after_utc)[:1]:
-                times = (each.not_valid_before_utc, each.not_valid_after_utc)
-                yield Certificate(setting, *(int(at.timestamp() * 1000) for at in times))
-
-
 def broker(settings: Settings) -> Broker:
     """Connect to the broker, shake hands where it is encrypted, and leave."""
     mqtt = settings.mqtt
@@ -323,7 +320,7 @@ def _told(settings: Settings) -> dict[str, str]:
     with suppress(StoreError), closing(Followed(settings.gateway.state)) as followed:
         connection = followed.connection()
         parts = components(connection) if connection else {}
-        return {name: part.reason or "failed" for name, part in parts.items() if not part.ok}
+        return {name: part.reason or "failed" for name, part in parts.items() if not part.ok and name != "certificate"}
     return {}
 
 

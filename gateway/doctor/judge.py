@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from gateway.config import EXPIRES_DAYS
 from gateway.doctor.facts import Broker, Certificate, Facts, Need, Node, Switch, User
 from gateway.doctor.finding import Finding, Verdict
 from gateway.language import _
@@ -17,7 +18,6 @@ TRAPS = {
 BUILT_MS = 1_767_225_600_000
 """2026-01-01: no clock of a gateway is right that shows less."""
 DAY_MS = 86_400_000
-EXPIRES_DAYS = 30
 WORN = 9
 """Tenths of a flash's life (JEDEC eMMC, DEVICE_LIFE_TIME_EST: 0x0A is 90 to 100 %, 0x0B beyond)."""
 UNDERVOLTAGE, THROTTLED, HOT = 0x1, 0x6, 0x8
