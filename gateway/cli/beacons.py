@@ -236,13 +236,9 @@ def forget(
     name, identifiers = next(((name, found) for name, found in gone.items() if found), (None, []))
     if name is None:
         fail(_("No beacon of the store is called {name}. Those that are: touchpoint beacons list").format(name=beacon))
-    question = several(
-        "{count} beacon of {id} is taken off the registry: {identifiers}",
-        "{count} beacons of {id} are taken off the registry: {identifiers}",
-        len(identifiers),
-    )
     listed = ", ".join(identifiers)
-    confirm(question.format(count=len(identifiers), id=name, identifiers=listed), name, yes=yes)
+    question = _("Taken off the registry, from {id}: {identifiers}").format(id=name, identifiers=listed)
+    confirm(question, name, yes=yes)
     said = ask_gateway(settings, {"ask": "beacon-forget", "touchpoint": name, "identifiers": identifiers})
     if json:
         show_json(said["touchpoint"])
@@ -268,12 +264,10 @@ def _last(beacon: dict[str, Any]) -> str:
 def _time(seconds: float) -> str:
     """Say how long, to the unit that matters."""
     if seconds < 2 * MINUTE:
-        return several("{count} second", "{count} seconds", round(seconds)).format(count=round(seconds))
+        return several("{count} second", "{count} seconds", round(seconds))
     if seconds < 2 * HOUR:
-        return several("{count} minute", "{count} minutes", round(seconds / MINUTE)).format(
-            count=round(seconds / MINUTE)
-        )
-    return several("{count} hour", "{count} hours", round(seconds / HOUR)).format(count=round(seconds / HOUR))
+        return several("{count} minute", "{count} minutes", round(seconds / MINUTE))
+    return several("{count} hour", "{count} hours", round(seconds / HOUR))
 
 
 def _how(beacon: dict[str, Any]) -> str:
@@ -377,7 +371,7 @@ def _notes(picture: dict[str, Any], shown: int) -> list[str]:
     more = len(picture["beacons"]) - shown
     notes = ["", *_down(picture)]
     if more:
-        notes.append(several("{count} more that is weaker", "{count} more that are weaker", more).format(count=more))
+        notes.append(several("{count} more that is weaker", "{count} more that are weaker", more))
     elif not picture["beacons"]:
         notes.append(_("No beacon is heard yet."))
     return [*notes, _("Ctrl-C ends it.")]

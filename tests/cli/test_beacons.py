@@ -381,7 +381,7 @@ class TestRegister:
         """Not without a person's word, not of two that are as near, not one that is sent by two devices."""
         status, _out, err = await store.run("beacons", "register", "door-1", answer="no\n")
         assert (status, "nothing was changed" in err) == (1, True)
-        store.air.beacon(A_TWIN, NEW, -80, -60)
+        store.air.beacon(A_TWIN, NEW, -80, -45)
         status, _out, err = await store.run("beacons", "register", "door-1")
         assert (status, f"2 beacons send {NEW_TEXT}: set each to an identifier of its own" in err) == (1, True)
         store.air.beacon(A_FAR, FAR, -44)
@@ -402,7 +402,7 @@ class TestForget:
         assert (status, "That was not it; nothing was changed." in err) == (1, True)
         told = await store.run("beacons", "forget", NEW_TEXT, answer="vitrine-3\n")
         assert told[:2] == (0, f"{NEW_TEXT}: forgotten.\n")
-        assert f"1 beacon of vitrine-3 is taken off the registry: {NEW_TEXT}" in told[2]
+        assert f"Taken off the registry, from vitrine-3: {NEW_TEXT}" in told[2]
         status, out, _err = await store.run("beacons", "forget", "pillar", "--yes", "--json")
         assert (status, json.loads(out)["identifiers"]) == (0, [])
         _status, exported, _err = await store.run("touchpoints", "export")
