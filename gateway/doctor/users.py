@@ -1,14 +1,10 @@
 """Whom the halves run as: the services' own users where they are set up, else whoever asks."""
 
-import grp
 import os
 import pwd
 from pathlib import Path
 
 from gateway.doctor.facts import User
-
-OF_THE_SERVICE = ("bluetooth", "dialout", "input", "plugdev")
-"""What systemd/touchpoint-capture.service adds (SupplementaryGroups=)."""
 
 
 def runs_as(service: str, root: Path = Path("/")) -> User:
@@ -20,9 +16,7 @@ def runs_as(service: str, root: Path = Path("/")) -> User:
     if user is None:
         name = pwd.getpwuid(os.geteuid()).pw_name if _known(os.geteuid()) else str(os.geteuid())
         return User(name, os.geteuid(), frozenset({os.getegid(), *os.getgroups()}))
-    added = OF_THE_SERVICE if service.endswith("capture") else ()
-    groups = {*os.getgrouplist(user.pw_name, user.pw_gid), *(gid for name in added if (gid := _gid(name)) is not None)}
-    return User(user.pw_name, user.pw_uid, frozenset(groups))
+    return User(user.pw_name, user.pw_uid, frozenset(os.getgrouplist(user.pw_name, user.pw_gid)))
 
 
 def _known(uid: int) -> bool:
@@ -31,10 +25,3 @@ def _known(uid: int) -> bool:
     except KeyError:
         return False
     return True
-
-
-def _gid(name: str) -> int | None:
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
