@@ -189,7 +189,7 @@ async def test_last_events_name_nobody(shop: Shop) -> None:
     """Staff are shown when, what and where, the newest at the end; whom it was about is not kept."""
     async with shop.running() as voices:
         await be_present(shop, voices["salon"])
-        await until(lambda: shop.capture.last)
+        await until(lambda: bool(shop.capture.last))
     (happened,) = shop.capture.last
     assert (happened.kind, happened.place) == ("appeared", "salon")
     assert "tp1." not in repr(shop.capture.last)
