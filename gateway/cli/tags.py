@@ -501,4 +501,4 @@ def _explained() -> Iterator[None]:
     except (BatchError, BenchError) as error:
         fail(str(error))
     except KeyboardInterrupt:
-        fail(_("Stopped; no tag was left half done."))
+        fail(_("Stopped. Whether a tag was left half done says: touchpoint tags inventory"))

@@ -1,8 +1,14 @@
 """`touchpoint tags`, as staff type it: the real nfcpy and a simulated PN532, and messages that say what to do next."""
 
+import asyncio
 import csv
 import json
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import ndef
@@ -10,13 +16,18 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gateway.cli.app import app
+from gateway.config import load
+from gateway.control import serve
+from gateway.daemon.capture import handlers, open_capture, source
 from gateway.provision.tags.batch import Batch
 from gateway.provision.tags.inventory import Entry
 from gateway.provision.tags.writer import Job
+from tests.shop import until
 from tests.simulators.nfc_field import Ntag21x, TypeATag
 from tests.simulators.ntag21x import WritableNtag21x
 from tests.simulators.pn532 import Pn532
 
+ROOT = Path(__file__).parents[2]
 UID = bytes.fromhex("04a1b2c3d4e5f6")
 REGISTRY = """id,kind,name,zone,phase,gtin,reference,serial,campaign,valid_from,valid_until,identifiers
 vitrine-3,display,Vitrine 3,salon,before,,,,,,,
@@ -228,3 +239,42 @@ def test_readers_that_are_not_there(store: Path, chip: Pn532) -> None:
     for readers, said in (("", "No NFC reader is configured"), (two, "say which with --reader, bench, till")):
         (store / "gateway.toml").write_text(CONFIGURATION + readers, encoding="utf-8")
         assert said in refused(*words)
+
+
+async def test_the_running_gateway_lends_its_reader_and_reads_what_was_written(store: Path, chip: Pn532) -> None:
+    """It leaves the reader to the command, and then takes the finished tag for a tap of its touchpoint."""
+    settings = load(store / "gateway.toml")
+    async with open_capture(settings) as half, serve(settings.gateway.sockets, handlers(half, settings), None):
+        running = asyncio.ensure_future(half.run([source(settings.readers[0], half)]))
+        try:
+            await until(lambda: "bench" in half.readers and half.readers["bench"].up)
+            tag = WritableNtag21x(213, UID)
+            chip.place(tag)
+            result = await asyncio.to_thread(typed, "tags", "write", "vitrine-4")
+            assert result.exit_code == 0, result.output
+            await until(lambda: half.counts["acted_on"] == 1)
+            assert link_on(tag) == "https://id.acme.example/t/vitrine-4"
+        finally:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+
+@pytest.mark.usefixtures("store")
+def test_ctrl_c_lets_go_of_the_reader(chip: Pn532) -> None:
+    """Whoever waits for a tag and stops is told where to look, and the reader is free again."""
+    words = (sys.executable, "-m", "gateway", "tags", "write", "vitrine-3")
+    command = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        seen, asked = chip.commands, False
+        while not asked:
+            asked = chip.commands > seen + 30 or command.poll() is not None
+            threading.Event().wait(0.05)
+        command.send_signal(signal.SIGINT)
+        assert "touchpoint tags inventory" in command.communicate(timeout=30)[1]
+        assert command.returncode == 1
+    finally:
+        command.kill()
+        command.wait()
+    chip.place(WritableNtag21x(213, UID))
+    assert "anybody can write it" in done("read")

@@ -20,6 +20,8 @@ class Chip(Protocol):
 
     name: str
     uid: bytes
+    lockable: bool
+    """Whether it can be made read-only for good."""
 
     @property
     def room(self) -> int:

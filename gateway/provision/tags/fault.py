@@ -45,6 +45,12 @@ def wrong_chip() -> TagError:
     return TagError(Fault.WRONG_CHIP, text)
 
 
+def never_locked() -> TagError:
+    """Say that this chip cannot be made read-only for good."""
+    text = _("An NTAG 424 DNA is not locked: its keys protect it. Leave --lock out, or take an NTAG21x.")
+    return TagError(Fault.WRONG_CHIP, text)
+
+
 def moved() -> TagError:
     """Say that the tag does not answer any more."""
     text = _("The tag moved away before it was finished. Put the SAME tag back, and hold it still.")

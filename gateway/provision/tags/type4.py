@@ -18,13 +18,11 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from gateway.core.decode.sun import cmac, truncated_mac
-from gateway.language import _
 from gateway.provision.tags.chip import Protection
 from gateway.provision.tags.fault import (
-    Fault,
-    TagError,
     differs,
     moved,
+    never_locked,
     password_unknown,
     read_only,
     unprotected,
@@ -85,6 +83,7 @@ class Ntag424:
     """A tag that nfcpy has activated. Raises TagError when it is another chip."""
 
     name = "NTAG424"
+    lockable = False
 
     def __init__(self, tag: Any, keys: tuple[bytes, ...], signing: Signing | None) -> None:  # noqa: ANN401 -- nfcpy
         self._tag, self._keys, self._signing = tag, keys, signing
@@ -154,8 +153,7 @@ class Ntag424:
 
     def lock(self) -> None:
         """Refuse: it is protected by its keys."""
-        text = _("An NTAG 424 DNA is not locked: its keys protect it. Leave --lock out, or take an NTAG21x.")
-        raise TagError(Fault.WRONG_CHIP, text)
+        raise never_locked()
 
     def erase(self) -> None:
         """Empty it, and give it back the keys of delivery, key 0 last."""

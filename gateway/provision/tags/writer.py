@@ -10,7 +10,16 @@ from typing import Any
 
 from gateway.language import _
 from gateway.provision.tags.chip import Chip, Protection
-from gateway.provision.tags.fault import AGAIN, Fault, TagError, differs, password_unknown, read_only, unprotected
+from gateway.provision.tags.fault import (
+    AGAIN,
+    Fault,
+    TagError,
+    differs,
+    never_locked,
+    password_unknown,
+    read_only,
+    unprotected,
+)
 from gateway.provision.tags.inventory import USED, Entry, Inventory, State
 from gateway.provision.tags.message import fits
 from gateway.provision.tags.secret import TagSecret
@@ -128,6 +137,8 @@ class Writer:
         if self.wishes.chip is not None and chip.name != self.wishes.chip:
             text = _("This is an {chip}, and the batch is for {wanted}. Take a tag from the right roll.")
             raise TagError(Fault.WRONG_CHIP, text.format(chip=chip.name, wanted=self.wishes.chip))
+        if self.wishes.lock and not chip.lockable:
+            raise never_locked()
         mine = known is not None and (known.touchpoint, known.answer) == (job.touchpoint, job.answer)
         if known is not None and known.state in USED and not mine and not self.wishes.overwrite:
             text = _("This tag is used for {title} already. Take another one, or write over it with --overwrite.")
@@ -158,7 +169,7 @@ class Writer:
             if self.wishes.lock:
                 chip.lock()
         except TagError as error:
-            if error.fault in AGAIN or error.fault is Fault.WRONG_CHIP:
+            if error.fault in AGAIN:
                 raise
             raise unprotected() from None
         return self._record(entry, FINAL[self.wishes.lock])
