@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.package import chroot, upgrade
-from tests.package.built import built
+from tests.package.built import built, variant
 
 BAD: list[str] = []
 """What did not come to what is expected."""
@@ -42,6 +42,8 @@ async def main() -> None:
         await step(
             "installed in a clean Debian, no network", lambda: asyncio.to_thread(chroot.installed, package, root)
         )
+        newer = variant(package, directory, "99.1.0-1")
+        await step("upgraded there", lambda: asyncio.to_thread(chroot.upgraded, package, newer, root))
         await step("purged there", lambda: asyncio.to_thread(chroot.purged, root))
         await upgrade.play(package, directory / "vm", step)
 

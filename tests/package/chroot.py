@@ -47,6 +47,23 @@ def installed(package: Path, root: Path) -> str:
     return f"touchpoint-gateway {said}"
 
 
+def upgraded(package: Path, newer: Path, root: Path) -> str:
+    """Upgrade it there, and have dpkg refuse the way back. Raises ChildProcessError, AssertionError."""
+    shutil.copy(package, root / "mnt" / "package.deb")
+    shutil.copy(newer, root / "mnt" / "newer.deb")
+    inside(root, "dpkg --install /mnt/newer.deb 2>&1")
+    there = inside(root, "ls /opt/touchpoint; readlink /opt/touchpoint/current; ls /var/lib").split()
+    assert there.count(version(newer)) == 2, str(there)
+    assert not {version(package), "touchpoint-kept"} & set(there), str(there)
+    assert "capture" in inside(root, "touchpoint --help")
+    said = inside(root, "! dpkg --install /mnt/package.deb 2>&1")
+    assert "an older gateway cannot read" in said, said
+    assert inside(root, "dpkg-query --show --showformat '${Version} ${Status}' touchpoint-gateway").split() == [
+        version(newer), "install", "ok", "installed"
+    ]  # fmt: skip
+    return f"{version(newer)}, and not back"
+
+
 def purged(root: Path) -> str:
     """Purge it, and find nothing that it has left. Raises CalledProcessError, AssertionError."""
     inside(root, "dpkg --purge touchpoint-gateway")
