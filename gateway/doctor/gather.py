@@ -274,7 +274,7 @@ def _failure(error: OSError) -> tuple[str, str]:
         case ssl.SSLCertVerificationError():
             return "certificate", error.verify_message
         case ssl.SSLError():
-            return "tls", error.reason or ""
+            return "tls", getattr(error, "reason", None) or ""  # not every error of the module has one
         case socket.gaierror():
             return "name", ""
         case ConnectionRefusedError():

@@ -1,7 +1,9 @@
 """Finding the facts out: from the kernel's files as a Raspberry Pi has them, and from a broker that is not there."""
 
 import socket
+import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -173,3 +175,27 @@ def test_the_device_of_a_reader(kind: str, device: str, expected: str | None) ->
 def test_without_the_service_it_is_whoever_asks() -> None:
     """A machine without the services' users is judged as the user who asks finds it."""
     assert runs_as("touchpoint-nobody-at-all").name == runs_as("touchpoint-capture", Path("/elsewhere")).name
+
+
+@pytest.mark.parametrize(
+    ("error", "failed"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "name"),
+        (TimeoutError("timed out"), "timeout"),
+        (OSError(113, "No route to host"), "network"),
+        (ssl.SSLError(1, "wrong version number"), "tls"),
+        (ssl.SSLCertVerificationError("self-signed certificate"), "certificate"),
+    ],
+)
+def test_each_way_to_fail_is_told(pi: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, failed: str) -> None:
+    """What keeps the gateway from the broker is told apart, since each has another fix."""
+
+    def fails(*_: object) -> None:
+        raise error
+
+    if isinstance(error, ssl.SSLCertVerificationError):
+        error.verify_message = "self-signed certificate"
+    monkeypatch.setattr(socket, "create_connection", fails)
+    seen = broker(load(pi / "gateway.toml"))
+    assert seen.failed == failed
+    assert judge(replace(gather(pi / "nothing.toml", pi), broker=seen))
