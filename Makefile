@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test bench campaign powercuts privacy fuzz soak vm-test deb package-test arm64 lint format lock wheel clean
+.PHONY: demo test bench campaign powercuts privacy fuzz soak vm-test deb package-test arm64 lint format catalogues lock wheel clean
 
 demo: $(STAMP)  ## a simulated boutique, a real broker, 20 seconds
 	$(BIN)/touchpoint demo
@@ -66,6 +66,9 @@ lint: $(STAMP)  ## style, types, and which module may import which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+catalogues: $(STAMP)  ## the texts of the command line into the German and French catalogues, and these compiled
+	$(BIN)/python -m tests.language.catalogues
 
 format: $(STAMP)  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
