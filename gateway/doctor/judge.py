@@ -8,6 +8,8 @@ from gateway.doctor.finding import Finding, Verdict
 from gateway.language import _
 
 FINE, NOTE, UNKNOWN, WRONG = Verdict.FINE, Verdict.NOTE, Verdict.UNKNOWN, Verdict.WRONG
+SERVICE = "touchpoint-capture"
+"""Whose devices are, by the udev rules: a group would give it more than its readers."""
 OLDEST_BLUEZ = (5, 66)
 """What Debian 12 has; older ones were not tried."""
 TRAPS = {
@@ -92,7 +94,8 @@ def _forbidden(need: Need, node: Node) -> Finding:
     what = _("{name}: {user} may not use {path}.").format(name=need.name, user=need.user.name, path=need.path)
     if need.device:
         means = _("Nothing is read there; other readers go on.")
-        if node.gid and may(User(need.user.name, -1, frozenset({node.gid})), node, need.bits):
+        in_group = User(need.user.name, -1, frozenset({node.gid}))
+        if need.user.name != SERVICE and node.gid and may(in_group, node, need.bits):
             return Finding("udev", WRONG, what, means, f"usermod -aG {node.group} {need.user.name}")
         fix = _("Install systemd/touchpoint.udev.rules, then: udevadm control --reload; udevadm trigger")
         return Finding("udev", WRONG, what, means, fix)

@@ -29,6 +29,7 @@ from gateway.doctor.judge import BUILT_MS, DAY_MS, may
 
 NOW = BUILT_MS + 300 * DAY_MS
 ME = User("touchpoint-capture", 990, frozenset({990, 20}))
+STAFF = User("staff", 1000, frozenset({1000}))
 FILE = Need("pseudonym.keys", "/etc/touchpoint/keys.json", 4, ME, Node(0o600, 990, 990, "touchpoint"), True, True)  # noqa: FBT003
 DEVICE = Need("counter", "/dev/ttyACM0", 6, ME, Node(0o660, 0, 20, "dialout"), True, device=True)  # noqa: FBT003
 RADIO = Bluetooth(("",), (Switch("hci0", soft=False, hard=False),), ("hci0",), {"hci0": True}, (5, 82), True)  # noqa: FBT003
@@ -64,7 +65,11 @@ WRONG: dict[str, tuple[Facts, str, str]] = {
     "not ours": (replace(WELL, needs=(replace(FILE, node=Node(0o600, 0, 0, "root")),)), "permissions", "chown touch"),
     "no state": (replace(WELL, needs=(Need("gateway.state", "/s", 7, ME, None, False),)), "permissions", "install -d"),  # noqa: FBT003
     "not plugged in": (replace(WELL, needs=(replace(DEVICE, node=None, there=False),)), "readers", "by-id"),
-    "no group": (replace(WELL, needs=(replace(DEVICE, node=Node(0o660, 0, 21, "tty")),)), "udev", "usermod -aG tty"),
+    "no group": (
+        replace(WELL, needs=(replace(DEVICE, user=STAFF, node=Node(0o660, 0, 21, "tty")),)),
+        "udev",
+        "usermod -aG tty",
+    ),
     "no rule": (replace(WELL, needs=(replace(DEVICE, node=Node(0o600, 0, 0, "root")),)), "udev", "udevadm"),
     "libusb": (replace(WELL, libusb=False), "usb", "libusb-1.0-0"),
     "no NFC reader": (replace(WELL, usb=()), "usb", "lsusb"),
