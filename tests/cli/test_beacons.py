@@ -25,6 +25,8 @@ from gateway.sources.ble import FEAA
 from tests.simulators import frames
 from tests.simulators.bluez import Bluez, PrivateBus
 
+pytestmark = pytest.mark.timeout(180)  # each test starts several commands, one after the other
+
 PILLAR, NEW, FAR = b"\x0b" * 20, b"\x0c" * 20, b"\x0d" * 20
 CUSTOMERS = bytes.fromhex("a495bb10c5b14b44b5121370f02d74de")
 PILLAR_TEXT, NEW_TEXT, FAR_TEXT = (f"altbeacon:{each.hex()}" for each in (PILLAR, NEW, FAR))
@@ -380,7 +382,6 @@ class TestRegister:
             _status, out, _err = await store.run("beacons", "scan", "--seconds", "2", "--json")
             assert {each["identifier"]: each["touchpoint"] for each in json.loads(out)}[NEW_TEXT] == "door-1"
 
-    @pytest.mark.timeout(180)
     async def test_nothing_is_registered_unless_it_is_sure(self, store: Store) -> None:
         """Not without a person's word, not of two that are as near, not one that is sent by two devices."""
         status, _out, err = await store.run("beacons", "register", "door-1", answer="no\n")
@@ -430,7 +431,6 @@ class TestHowTheyAre:
         status, out, err = await store.run("beacons", "health")
         assert (status, out, "so nobody listens to the beacons" in err) == (1, "", True)
 
-    @pytest.mark.timeout(180)
     async def test_a_running_gateway_knows(self, store: Store) -> None:
         """When and where each was heard, and its battery; the weakest first. One that was forgotten is not missed."""
         async with store.running():
