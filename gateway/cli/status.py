@@ -162,7 +162,8 @@ def _problems(found: dict[str, Any]) -> list[Problem]:
         wrong = _("no key is in force: no subject is named in any event")
         problems.append(Problem(wrong, _("see touchpoint keys --help")))
     elif found["health"].get("keys"):
-        wrong = _("keys: {reason}").format(reason=_(found["health"]["keys"]))
+        reason = str(found["health"]["keys"])
+        wrong = _("keys: {reason}").format(reason=_(reason))
         problems.append(Problem(wrong, _("see touchpoint keys --help")))
     if found["clock"] == "unsynced":
         wrong = _("the clock is not synced: no subject is named until it is")
