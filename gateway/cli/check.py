@@ -68,9 +68,11 @@ def _secrets(settings: "Settings") -> tuple[list[str], list[str], list["Problem"
         wrong += error.problems
     else:
         if ring is None:
-            missing.append(f"pseudonym: no key ring at {settings.pseudonym.keys}, so no event names a subject")
+            none = _("pseudonym: no key ring at {keys}, so no event names a subject")
+            missing.append(none.format(keys=settings.pseudonym.keys))
         else:
-            good.append(f"{settings.pseudonym.path}: key ring with {', '.join(epoch.id for epoch in ring.epochs)}")
+            ids = ", ".join(epoch.id for epoch in ring.epochs)
+            good.append(_("{path}: key ring with {ids}").format(path=settings.pseudonym.path, ids=ids))
             missing += [f"pseudonym: {text}" for text in ring_warnings(ring, Clock().now().wall_ms)]
     for look in (password, issuers, beacon_keys, tag_keys):
         try:
@@ -78,9 +80,11 @@ def _secrets(settings: "Settings") -> tuple[list[str], list[str], list["Problem"
         except ConfigError as error:
             wrong += error.problems
     if settings.sun.keys is not None and not (settings.sun.path and settings.sun.path.exists()):
-        missing.append(f"sun: no keys of tags at {settings.sun.keys}, so nothing is said of any tag")
+        none = _("sun: no keys of tags at {keys}, so nothing is said of any tag")
+        missing.append(none.format(keys=settings.sun.keys))
     open_to_others = [f"{name}: {path}" for name, path in key_files(settings).items() if others_may_read(path)]
-    missing += [f"{text} can be read or changed by others than its owner: chmod 600 it" for text in open_to_others]
+    others = _("{file} can be read or changed by others than its owner: chmod 600 it")
+    missing += [others.format(file=text) for text in open_to_others]
     return good, missing, wrong
 
 

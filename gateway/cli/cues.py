@@ -65,13 +65,13 @@ def _follow(reader: "Cues", clock: "Clock", touchpoint: str | None, *, json: boo
     while True:
         now, news = clock.now(), list["Cue"]()
         if now.quality == "unsynced":
-            _say_once(said, "the clock is not synced, so nobody knows what has expired: no cue is shown until it is")
+            _say_once(said, _("the clock is not synced, so nobody knows what has expired: no cue is shown until it is"))
         try:
             news = reader.new(now, touchpoint)
         except StoreError as error:  # the uplink half mends its file
             _say_once(said, str(error))
         for reason in reader.refused:
-            _say_once(said, f"a cue is not shown: {reason}")
+            _say_once(said, _("a cue is not shown: {reason}").format(reason=reason))
         for cue in news:
             sys.stdout.write((cue.model_dump_json() if json else _line(cue)) + "\n")
             sys.stdout.flush()
