@@ -4,7 +4,7 @@ The doorbell is a datagram of one byte: everything that matters is in a file, an
 The control socket speaks JSON, a line a message: one request, then one or more answers, the last with `done`.
 Who may ask: the daemon's own user, root, and members of the configured group (unix(7), SO_PEERCRED). A handler finds
 the name of the user that asks in `request["who"]`, whatever the request itself says there. It answers in the language
-of `request["language"]`, which every command sends.
+of `request["spoken"]`, which every command sends.
 """
 
 import asyncio
@@ -195,7 +195,7 @@ async def _answer(
     except (ValueError, LookupError, TypeError, RecursionError):
         wrong = _("this gateway does not know that request; is the command of the same version as the daemon?")
         return {"error": wrong}
-    with spoken_to(request.get("language", "en")):
+    with spoken_to(request.get("spoken", "en")):
         return await _unless_they_leave(reader, handler(request, tell))
 
 
@@ -305,7 +305,7 @@ async def hold(runtime: Path, request: Mapping[str, Any]) -> AsyncIterator[Answe
 @asynccontextmanager
 async def _asked(runtime: Path, request: Mapping[str, Any]) -> AsyncIterator[asyncio.StreamReader]:
     """Ask the running capture half; its answers can be read while the context is open."""
-    line = json.dumps({**request, "language": spoken()}, ensure_ascii=False).encode() + b"\n"
+    line = json.dumps({**request, "spoken": spoken()}, ensure_ascii=False).encode() + b"\n"
     try:
         reader, writer = await asyncio.open_unix_connection(str(control_path(runtime)), limit=LINE)
     except (FileNotFoundError, ConnectionRefusedError):

@@ -16,6 +16,7 @@ from jsonschema import Draft7Validator, Draft202012Validator
 
 from gateway.core.contract import schemas
 from gateway.core.event import State
+from gateway.uplink.scrape import socket_path
 from tests.e2e.centre import Subscriber, until
 from tests.e2e.conftest import ROOT, Store
 from tests.simulators.broker import Mosquitto
@@ -200,6 +201,7 @@ def test_birth_and_death_are_retained(store: Store, broker: Mosquitto, subscribe
         assert late.messages[0].retain
     uplink.wait()
     store.processes.remove(uplink)
+    socket_path(store.directory / "state").unlink()  # whoever is killed leaves it, and the next one takes its place
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
