@@ -1,6 +1,7 @@
 """Who is spoken to in which language: the process, and whoever asks it something."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,17 @@ def test_a_running_gateway_answers_in_the_language_of_the_command(
 
     assert asyncio.run(asked("fr")) == "le service n'est pas en marche"
     assert asyncio.run(asked("en")) == "the daemon is not running"
+
+
+def test_the_language_of_a_notice_is_not_that_of_the_command(tmp_path: Path) -> None:
+    """A request keeps its own `language`, in which a customer was shown the notice."""
+
+    async def tell(request: Mapping[str, object], _tell: object) -> dict[str, object]:
+        return {"language": request.get("language")}
+
+    async def asked(**more: str) -> object:
+        async with serve(tmp_path, {"tell": tell}, None):
+            return (await ask(tmp_path, {"ask": "tell", **more}))["language"]
+
+    assert asyncio.run(asked(language="fr-CH")) == "fr-CH"
+    assert asyncio.run(asked()) is None
