@@ -336,8 +336,9 @@ class TestConditions:
     def test_since_when_all_listen(self) -> None:
         """Not while a scanner is down; anew from when it is back."""
         beacons = StoreBeacons()
-        assert beacons.listening_ns == 0
+        since = [beacons.listening_ns]
         beacons.pause()
-        assert beacons.listening_ns is None
+        since.append(beacons.listening_ns)
         beacons.resume(5 * S)
-        assert beacons.listening_ns == 5 * S
+        since.append(beacons.listening_ns)
+        assert since == [0, None, 5 * S]
