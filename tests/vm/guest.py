@@ -70,13 +70,22 @@ class Guest:
                 stdout=console,
                 stderr=console,
             )
-        async with asyncio.timeout(BOOT_SECONDS):
-            while not self._socket.exists():  # noqa: ASYNC110 -- another process makes it
-                await asyncio.sleep(0.05)
-            self._reader, self._writer = await asyncio.open_unix_connection(self._socket, limit=LONGEST)
-            while await self._reader.readline() != b'{"ok": "ready"}\n':
-                if self._process.returncode is not None:
-                    raise GuestError(self.console.read_text(errors="replace"))
+        try:
+            async with asyncio.timeout(BOOT_SECONDS):
+                await self._meet()
+        except BaseException:
+            if self._process.returncode is None:
+                self._process.kill()
+            raise
+
+    async def _meet(self) -> None:
+        """Wait for the hands."""
+        while not self._socket.exists():  # noqa: ASYNC110 -- another process makes it
+            await asyncio.sleep(0.05)
+        self._reader, self._writer = await asyncio.open_unix_connection(self._socket, limit=LONGEST)
+        while await self._reader.readline() != b'{"ok": "ready"}\n':
+            if self._process.returncode is not None:
+                raise GuestError(self.console.read_text(errors="replace"))
 
     async def cut(self) -> None:
         """Take its power away."""
