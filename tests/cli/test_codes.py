@@ -114,7 +114,7 @@ def test_what_is_refused_leaves_nothing(home: Path) -> None:
     assert "no sheet of labels" in refused("sheet", "codes.csv", "--out", "sheet.pdf", "--labels", "avery")
     (home / "wrong.csv").write_text(CSV.replace("09521234000419", "09521234000418"), encoding="utf-8")
     assert "line 3: gtin:" in refused("sheet", "wrong.csv", "--out", "sheet.pdf")
-    assert typed("touchpoints", "list").stdout == ""
+    assert json.loads(typed("touchpoints", "list", "--json").stdout) == []
     assert sorted(path.name for path in home.iterdir() if path.suffix in {".pdf", ".svg", ".new"}) == []
 
 

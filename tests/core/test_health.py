@@ -333,6 +333,14 @@ class TestConditions:
         assert beacons.knows("02:00:00:00:00:02")
         assert {each.touchpoint_id for each in beacons.expire(20 * MINUTE)} == {"case-2"}
 
+    def test_by_which_readers_they_are_heard(self) -> None:
+        """Each beacon's last one in its zone."""
+        beacons = StoreBeacons()
+        assert beacons.readers() == set()
+        hear(beacons, 0)
+        beacons.observe("case-2", "02:00:00:00:00:02", "ble-salon", "salon", -60, 0)
+        assert beacons.readers() == {"ble-hall", "ble-salon"}
+
     def test_since_when_all_listen(self) -> None:
         """Not while a scanner is down; anew from when it is back."""
         beacons = StoreBeacons()
