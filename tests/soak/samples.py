@@ -12,8 +12,10 @@ from tests.benchmarks.process import cpu_seconds, descriptors, resident
 WARM = 1 / 3
 """Of the time: caches fill, the allocator finds its size."""
 LIMITS = {"memory": (1.0, 0.03), "descriptors": (1.0, 0.02), "files": (4.5, 0.25), "cpu": (1.0, 0.5)}
-"""What may change over the rest of the run without counting as growth: so much, or this share of the mean. A write-ahead
-log grows to 4 MiB, and is used again from its start (SQLite, wal_autocheckpoint)."""
+"""What may change over the rest of the run without counting as growth: so much, or this share of the mean.
+
+A write-ahead log grows to 4 MiB, and is used again from its start (SQLite, wal_autocheckpoint).
+"""
 UNITS = {"memory": "MiB", "descriptors": "", "files": "MiB", "cpu": "% of a core"}
 
 
