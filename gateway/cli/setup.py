@@ -1,14 +1,16 @@
 """`touchpoint setup`: from a bare device to a gateway, by questions or from a file of answers.
 
 The answers are a TOML file with the keys of `Answers`; asked at a terminal, they come from a person. Either way the
-configuration is made from them, read as the gateway will read it, and only then written.
+configuration is made from them, read as the gateway will read it, and only then written. Other tables in the file, as
+`[visit]` or `[[bearer]]`, are the configuration's, and go there as they are.
 """
 
+import os
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +33,9 @@ key of the certificate is made here and never leaves the device: what goes to th
 Later: --certificate FILE imports the certificate, --renew makes a request for the next one.""")
 PRIVATE_KEY, CERTIFICATE, REQUEST = "gateway.key", "gateway.pem", "gateway.csr"
 """What lies beside the configuration."""
+SERVICE = "touchpoint.target"
+SERVED = {"runtime": "/run/touchpoint", "private": "/var/lib/touchpoint-capture", "group": "touchpoint"}
+"""Where the units want it; see systemd/touchpoint.tmpfiles.conf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,8 @@ class Answers:
     """A file of touchpoints to import."""
     readers: tuple[Mapping[str, Any], ...] = ()
     """Tables as in the configuration."""
+    more: Mapping[str, Mapping[str, Any] | Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """Other tables of the configuration, by name, that no question asks for."""
 
 
 def setup(  # the options of one command
@@ -92,11 +99,23 @@ def somebody_there() -> bool:
     return sys.stdin.isatty()
 
 
-def configuration(answers: Answers) -> str:
-    """Return the configuration that says this, with what is not answered left at its default."""
+def as_service() -> bool:
+    """Tell whether the package's services are there, and root asks, who may set them up and start them."""
+    from gateway.doctor.users import runs_as
+
+    user = "touchpoint-capture"
+    return os.geteuid() == 0 and runs_as(user).name == user
+
+
+def configuration(answers: Answers, *, served: bool = False) -> str:
+    """Return the configuration that says this, with what is not answered left at its default.
+
+    `served`: for the services of the package, unless the answers name a state directory of their own.
+    """
     from gateway.config.problem import toml
 
     gateway = {"tenant": answers.tenant, "site": answers.site, "id": answers.id}
+    gateway |= SERVED if served and not answers.state else {}
     gateway |= {name: text for name in ("state", "time_zone") if (text := getattr(answers, name))}
     mqtt: dict[str, object] = {"host": answers.host}
     if answers.port:
@@ -108,7 +127,11 @@ def configuration(answers: Answers) -> str:
     tables: list[tuple[str, Mapping[str, object]]] = [("[gateway]", gateway), ("[mqtt]", mqtt)]
     if answers.ring:
         tables.append(("[pseudonym]", {"keys": "./keys.json"}))
-    tables += [("[[reader]]", each) for each in answers.readers]
+    for name, given in {"reader": answers.readers, **answers.more}.items():
+        if isinstance(given, Mapping):
+            tables.append((f"[{name}]", given))
+        else:
+            tables += [(f"[[{name}]]", each) for each in given]
     lines = [_("# Written by touchpoint setup. Every key there is: config/gateway.toml")]
     for header, table in tables:
         lines += ["", header, *(f"{key} = {toml(value)}" for key, value in table.items())]
@@ -117,20 +140,26 @@ def configuration(answers: Answers) -> str:
 
 def answered(document: Mapping[str, Any]) -> Answers:
     """Read a document of answers. Raises ValueError that says what is missing or unknown."""
-    known = {field.name: field for field in fields(Answers)}
-    if unknown := sorted(document.keys() - known.keys() - {"reader"}):
+    questions = {each.name for each in fields(Answers)} - {"readers", "more"}
+    tables = {name: value for name, value in document.items() if name not in questions and _is_table(value)}
+    if unknown := sorted(document.keys() - questions - tables.keys() - {"reader"}):
         raise ValueError(_("these answers belong to no question: {names}").format(names=", ".join(unknown)))
     needed = ("tenant", "site", "id", "host")
     if missing := [name for name in needed if not isinstance(document.get(name), str)]:
         raise ValueError(_("these questions have no answer: {names}").format(names=", ".join(missing)))
     types = {"port": int, "certificate": bool}
-    given = {name: value for name, value in document.items() if name != "reader"}
+    given = {name: value for name, value in document.items() if name in questions}
     if wrong := [name for name, value in given.items() if type(value) is not types.get(name, str)]:
         raise ValueError(_("these answers are of another kind than expected: {names}").format(names=", ".join(wrong)))
     readers = document.get("reader", [])
-    if not isinstance(readers, list) or not all(isinstance(each, dict) for each in readers):
+    if not isinstance(readers, list) or not _is_table(readers):
         raise ValueError(_("readers are tables, each begun with [[reader]]"))
-    return Answers(**given, readers=tuple(readers))
+    tables.pop("reader", None)
+    return Answers(**given, readers=tuple(readers), more=tables)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and all(isinstance(each, dict) for each in value))
 
 
 def _read(path: Path) -> Answers:
@@ -154,7 +183,8 @@ def _explained() -> Iterator[None]:
 
 def _set_up(path: Path, answers: Answers) -> None:
     """Write the configuration if the gateway could use it; then what it names. Raises ConfigError, OSError."""
-    text = configuration(answers)
+    served = as_service()
+    text = configuration(answers, served=served)
     _must_be_usable(path, text)
     write(path, text.encode())
     settings = settings_from(path)
@@ -165,8 +195,21 @@ def _set_up(path: Path, answers: Answers) -> None:
         _bring_ring(settings, Path(answers.ring))
     if answers.certificate:
         _certify(settings, None)
+    if served:
+        _start()
     if answers.registry:
         _import(settings, Path(answers.registry))
+
+
+def _start() -> None:
+    """Have systemd start both halves, or start them again."""
+    import subprocess
+
+    typer.echo(_("Starting the gateway…"), err=True)
+    restart = ("systemctl", "restart", SERVICE)
+    started = subprocess.run(restart, check=False, capture_output=True, text=True)  # noqa: S603  # our own command
+    if started.returncode != 0:
+        fail(_("{service} did not start: {reason}").format(service=SERVICE, reason=started.stderr.strip()))
 
 
 def _must_be_usable(path: Path, text: str) -> None:

@@ -158,6 +158,43 @@ def test_answers_are_judged_before_anything_is_written(home: Path) -> None:
     assert not (home / "gateway.toml").exists()
 
 
+def test_tables_that_no_question_asks_for_go_into_the_configuration(home: Path) -> None:
+    """A fleet's file says everything; a table that the configuration does not know ends it with status 78."""
+    answers, more = home / "usb" / "answers.toml", '[visit]\ndebounce = 0\n[[bearer]]\nkind = "link"\nprefix = "{}"\n'
+    answers.write_text(ANSWERS.format(home=home) + "[visits]\ndebounce = 0\n", encoding="utf-8")
+    assert run("--answers", answers).exit_code == 78
+    answers.write_text(ANSWERS.format(home=home) + more.format("https://id.acme.example/m/"), encoding="utf-8")
+    run("--answers", answers)
+    settings = load(home / "gateway.toml")
+    assert settings.visit.debounce == 0
+    assert [bearer.kind for bearer in settings.bearers] == ["link"]
+
+
+def test_under_the_package_it_is_set_up_for_the_services_and_started(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Directories and group are the units' own, and the registry is imported once the gateway runs."""
+    systemctl = home / "bin" / "systemctl"
+    systemctl.parent.mkdir()
+    systemctl.write_text(f'#!/bin/sh\necho "$@" >> {home}/asked\nexit $(cat {home}/status)\n', encoding="utf-8")
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(systemctl.parent), prepend=":")
+    monkeypatch.setattr(setup, "as_service", lambda: True)
+    own = {"state": str(home / "state"), "runtime": str(home / "run"), "private": str(home / "private")}
+    monkeypatch.setattr(setup, "SERVED", own)
+    answers = home / "usb" / "answers.toml"
+    text = ANSWERS.format(home=home).replace('state = "state"\n', "")
+    answers.write_text(text, encoding="utf-8")
+    (home / "status").write_text("3", encoding="ascii")
+    result = run("--answers", answers)
+    assert result.exit_code == 1
+    assert "touchpoint.target did not start" in result.stderr
+    assert "imported" not in result.stdout
+    settings = load(home / "gateway.toml")
+    assert (settings.gateway.runtime, settings.gateway.private) == (home / "run", home / "private")
+    assert (home / "asked").read_text() == "restart touchpoint.target\n"
+
+
 def test_another_sites_ring_is_refused(home: Path) -> None:
     """A ring of elsewhere is not brought in."""
     answers = home / "usb" / "answers.toml"
