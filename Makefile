@@ -44,7 +44,7 @@ soak: $(STAMP)  ## the gateway for hours in a simulated boutique, then a week re
 	$(BIN)/python -m tests.soak --hours $(HOURS) --svg build/soak.svg --csv build/soak.csv
 	$(BIN)/python -m tests.soak --replay 7 --svg build/week.svg
 
-vm-test: $(STAMP)  ## the installed wheel under its units in a simulated Pi, with faults; needs root; ten minutes: make vm-test [VM=--json]
+vm-test: deb  ## the package in a simulated Pi, with faults, power cuts and upgrades; needs root; an hour: make vm-test [VM="devices --json"]
 	tests/needs mosquitto mmdebstrap qemu-system-x86 qemu-utils e2fsprogs
 	$(BIN)/python -m tests.vm $(VM)
 
@@ -53,8 +53,8 @@ deb: $(STAMP)  ## the Debian package of this machine's architecture and Debian, 
 	$(BIN)/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0
 	systemd/debian/build $(BIN)/python
 
-package-test: deb  ## the package in a clean Debian without a network, and upgrades under systemd in a simulated Pi; needs root; half an hour
-	tests/needs mosquitto mmdebstrap lintian qemu-system-x86 qemu-utils e2fsprogs
+package-test: deb  ## the package in a clean Debian without a network; needs root; some minutes
+	tests/needs mmdebstrap lintian
 	$(BIN)/python -m tests.package
 
 arm64: $(STAMP)  ## show that every library has a wheel for a Pi with 64 bits

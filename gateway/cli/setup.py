@@ -124,12 +124,13 @@ def configuration(answers: Answers, *, served: bool = False) -> str:
         mqtt["ca"] = answers.ca
     if answers.certificate:
         mqtt |= {"certificate": CERTIFICATE, "key": PRIVATE_KEY}
-    tables: list[tuple[str, Mapping[str, object]]] = [("[gateway]", gateway), ("[mqtt]", mqtt)]
+    asked: dict[str, Mapping[str, object]] = {"gateway": gateway, "mqtt": mqtt}
     if answers.ring:
-        tables.append(("[pseudonym]", {"keys": "./keys.json"}))
-    for name, given in {"reader": answers.readers, **answers.more}.items():
+        asked["pseudonym"] = {"keys": "./keys.json"}
+    tables: list[tuple[str, Mapping[str, object]]] = []
+    for name, given in {**asked, "reader": answers.readers, **answers.more}.items():
         if isinstance(given, Mapping):
-            tables.append((f"[{name}]", given))
+            tables.append((f"[{name}]", {**given, **asked.get(name, {})}))
         else:
             tables += [(f"[[{name}]]", each) for each in given]
     lines = [_("# Written by touchpoint setup. Every key there is: config/gateway.toml")]

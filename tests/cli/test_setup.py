@@ -160,13 +160,13 @@ def test_answers_are_judged_before_anything_is_written(home: Path) -> None:
 
 def test_tables_that_no_question_asks_for_go_into_the_configuration(home: Path) -> None:
     """A fleet's file says everything; a table that the configuration does not know ends it with status 78."""
-    answers, more = home / "usb" / "answers.toml", '[visit]\ndebounce = 0\n[[bearer]]\nkind = "link"\nprefix = "{}"\n'
+    answers, more = home / "usb" / "answers.toml", '[mqtt]\nkeepalive = 10\n[visit]\ndebounce = 0\n[[bearer]]\nkind = "link"\nprefix = "{}"\n'
     answers.write_text(ANSWERS.format(home=home) + "[visits]\ndebounce = 0\n", encoding="utf-8")
     assert run("--answers", answers).exit_code == 78
     answers.write_text(ANSWERS.format(home=home) + more.format("https://id.acme.example/m/"), encoding="utf-8")
     run("--answers", answers)
     settings = load(home / "gateway.toml")
-    assert settings.visit.debounce == 0
+    assert (settings.mqtt.host, settings.mqtt.keepalive, settings.visit.debounce) == ("127.0.0.1", 10, 0)
     assert [bearer.kind for bearer in settings.bearers] == ["link"]
 
 

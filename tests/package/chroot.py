@@ -34,7 +34,7 @@ def installed(package: Path, root: Path) -> str:
     subprocess.run(made, check=True, capture_output=True)
     shutil.copy(package, root / "mnt" / "package.deb")
     said = inside(root, "dpkg --install /mnt/package.deb 2>&1")
-    assert "Next: copy /usr/share/doc/touchpoint-gateway/examples/gateway.toml" in said, said
+    assert "Next: touchpoint setup" in said, said
     inside(root, "systemd-analyze verify --man=no touchpoint.target")
     inside(root, "getent passwd touchpoint-capture touchpoint-uplink && getent group touchpoint")
     assert inside(root, "readlink /opt/touchpoint/current").strip() == version(package)

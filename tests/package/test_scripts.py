@@ -140,7 +140,7 @@ def test_the_first_install_says_what_to_do_next(machine: Machine) -> None:
     machine.unpack(OLD)
     ended = machine.script("postinst", OLD, "configure", "")
     assert (ended.returncode, machine.current, machine.runs()) == (0, OLD, set())
-    assert "touchpoint check" in ended.stderr
+    assert "touchpoint setup" in ended.stderr
 
 
 def test_an_upgrade_keeps_the_data_and_leaves_nothing_of_the_old_version(machine: Machine) -> None:

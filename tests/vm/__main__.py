@@ -19,17 +19,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tests.package.built import built, variant
 from tests.vm import devices, service
 from tests.vm.shop import Shop, Step, opened
 
 PLAYS: dict[str, Callable[[Shop], Awaitable[None]]] = {"devices": devices.play, "service": service.play}
+VERSIONS: dict[str, Callable[[Path, Path], list[Path]]] = {
+    "devices": lambda package, _: [package],
+    "service": lambda package, directory: [
+        package,
+        variant(package, directory, "99.1.0-1"),
+        variant(package, directory, "99.2.0-1", broken="capture", migrates=True),
+    ],
+}
+"""The packages that a play needs, made of the one that was built."""
 RTC = {"service": service.RTC}
 
 
 async def main(name: str, directory: Path) -> tuple[list[Step], list[Any]]:
     """Play it in a directory; return how each step went, and every event that came."""
     begun = time.monotonic()
-    async with opened(directory, RTC.get(name)) as shop:
+    packages = await asyncio.to_thread(VERSIONS[name], built(), directory)
+    async with opened(directory, packages, RTC.get(name)) as shop:
         shop.steps.append(Step("boot", "hands", "ready", time.monotonic() - begun, good=True))
         try:
             await PLAYS[name](shop)

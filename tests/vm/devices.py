@@ -10,7 +10,8 @@ PLANTED = b"planted-to-be-found-0123456789"
 
 async def play(shop: Shop) -> None:
     """Do everything, one after the other."""
-    if not await shop.step("wheel and units installed, started", "active", shop.install):
+    (package, *_) = shop.guest.packages
+    if not await shop.step("package installed and set up", "active", partial(shop.install, package)):
         return
     await shop.step("readers", "all three up", shop.readers_up)
     await shop.passes_by()

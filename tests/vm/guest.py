@@ -4,14 +4,16 @@ import asyncio
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tests.vm.image import ROOT, filesystem, image, wheel
+from tests.vm.image import ROOT, filesystem, image
 
 SHARED = ("gateway", "systemd", "tests/simulators", "tests/vm")
 BOOT_SECONDS = 180
-SHARE_SIZE = "64M"
+PACKAGES = "/mnt/share/packages"
+SHARE_SIZE = "512M"
 LONGEST = 1 << 24
 """Of an answer, in bytes: a journal."""
 CONSOLE = "console=ttyS0 quiet loglevel=3 mitigations=off random.trust_cpu=on net.ifnames=0 root=/dev/vda rw"
@@ -27,11 +29,13 @@ class GuestError(Exception):
 class Guest:
     """A machine whose disk is thrown away at the end. Its host is 10.0.2.2 to it. `rtc` is what its clock says at boot.
 
-    Its disk is a file of the host: `cut` loses what the guest has not given to its disk yet, nothing more.
+    `packages` are given along, in PACKAGES. Its disk is a file of the host: `cut` loses what the guest has not given to
+    its disk yet, nothing more.
     """
 
-    def __init__(self, directory: Path, rtc: str | None = None) -> None:
+    def __init__(self, directory: Path, packages: Sequence[Path] = (), rtc: str | None = None) -> None:
         self.directory = directory
+        self.packages = packages
         self.rtc = rtc
         self.console = directory / "console.log"
         self.written = directory / "written.qcow2"
@@ -43,7 +47,9 @@ class Guest:
         share = self.directory / "share"
         for name in SHARED:
             shutil.copytree(ROOT / name, share / name, ignore=shutil.ignore_patterns("__pycache__"))
-        wheel(share)
+        (share / "packages").mkdir()
+        for package in self.packages:
+            shutil.copy(package, share / "packages")
         await asyncio.to_thread(filesystem, share, self._share, SHARE_SIZE)
         self._made = await asyncio.to_thread(image)
         below = ("-F", "raw", "-b", str(self._made / "disk.img"))

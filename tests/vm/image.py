@@ -1,7 +1,7 @@
-"""The simulated Pi's disk: Debian with its own kernel and BlueZ, and the environments of gateway and simulators.
+"""The simulated Pi's disk: Debian with its own kernel, BlueZ and time client, and the environment of the simulators.
 
-Made with mmdebstrap and pip alone, as root, and kept under `build/vm` until its recipe changes. The wheel under test is
-not in it: each run brings its own.
+Made with mmdebstrap and pip alone, as root, and kept under `build/vm` until its recipe changes. The package under test
+is not in it: each run installs its own.
 """
 
 import hashlib
@@ -16,7 +16,8 @@ CACHE = ROOT / "build" / "vm"
 SUITES = {(3, 11): "bookworm", (3, 13): "trixie"}
 """Debian by its Python, which must be the one here: wheels are fetched for it."""
 PACKAGES = (
-    "systemd,systemd-sysv,udev,kmod,dbus,bluez,procps,python3,python3-venv,python3-evdev,libusb-1.0-0,linux-image-amd64"
+    "systemd,systemd-sysv,systemd-timesyncd,udev,kmod,dbus,bluez,procps,python3,python3-venv,python3-evdev,"
+    "libusb-1.0-0,linux-image-amd64"
 )
 MODULES = ("virtio_pci", "virtio_blk", "ext4")
 """In the initial RAM disk; everything else is loaded from the disk."""
@@ -28,6 +29,11 @@ QUIET_UNITS = (
     " modprobe@drm.service systemd-journal-catalog-update.service systemd-update-done.service"
 )
 """What a guest that lives for a minute does not need."""
+TIME = """[Time]
+NTP=10.0.2.2
+FallbackNTP=
+ConnectionRetrySec=5
+"""
 HANDS = """[Unit]
 Description=Hands of the test in this machine
 After=dbus.service
@@ -54,13 +60,6 @@ def image() -> Path:
     return directory
 
 
-def wheel(directory: Path) -> Path:
-    """Build the gateway's wheel in a directory, and return it."""
-    _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", directory, ROOT)
-    (made,) = directory.glob("touchpoint_gateway-*.whl")
-    return made
-
-
 def filesystem(tree: Path, disk: Path, size: str) -> None:
     """Write a directory into a new ext4 file system."""
     disk.unlink(missing_ok=True)
@@ -81,19 +80,16 @@ def _make(directory: Path) -> None:
     CACHE.mkdir(parents=True)
     _run("mmdebstrap", "--variant=minbase", "--skip=check/empty", "--quiet", f"--include={PACKAGES}",
          f"--essential-hook={_initrd_hook()}", suite, tree)  # fmt: skip
-    _say("Python environments")
+    _say("simulators")
     wheels = tree / "wheels"
     constraints = CACHE / "constraints.txt"
     constraints.write_text(_pins(), encoding="utf-8")
-    for what in (ROOT, SIMULATORS):
-        _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", wheels, "--constraint", constraints, what)
-    for name, what, *options in (
-        ("touchpoint", "touchpoint-gateway"),
-        ("simulators", "bumble", "--system-site-packages"),
-    ):
-        _run("chroot", tree, "python3", "-m", "venv", *options, f"/opt/{name}")
-        _run("chroot", tree, f"/opt/{name}/bin/pip", "install", "--quiet", "--no-index", "--find-links=/wheels", what)
-    _run("chroot", tree, "/opt/touchpoint/bin/pip", "uninstall", "--quiet", "--yes", "touchpoint-gateway")
+    pip_wheel = (sys.executable, "-m", "pip", "wheel", "--quiet")
+    _run(*pip_wheel, "--wheel-dir", wheels, "--constraint", constraints, SIMULATORS)
+    _run("chroot", tree, "python3", "-m", "venv", "--system-site-packages", "/opt/simulators")
+    _run(
+        "chroot", tree, "/opt/simulators/bin/pip", "install", "--quiet", "--no-index", "--find-links=/wheels", "bumble"
+    )
     shutil.rmtree(wheels)
     _say("disk")
     _settle(tree)
@@ -140,6 +136,7 @@ def _settle(tree: Path) -> None:
     (tree / "etc" / "systemd" / "network" / "wired.network").write_text(
         "[Match]\nType=ether\n[Network]\nDHCP=yes\n", encoding="utf-8"
     )
+    (tree / "etc" / "systemd" / "timesyncd.conf").write_text(TIME, encoding="utf-8")
     (wanted / "systemd-networkd.service").symlink_to("/lib/systemd/system/systemd-networkd.service")
     (tree / "mnt" / "share").mkdir()
 

@@ -5,8 +5,11 @@ import json
 import random
 import time
 from functools import partial
+from pathlib import Path
 
 from tests.simulators import frames
+from tests.simulators.ntp import TimeServer
+from tests.vm import upgrades
 from tests.vm.shop import HEALED_SECONDS, UID, VITRINE, WATCH, Shop
 
 RTC = "1970-01-01T00:00:10"
@@ -14,26 +17,27 @@ RTC = "1970-01-01T00:00:10"
 CUTS = 10
 DAY_EVENTS = 120
 HOUR_SECONDS = 3_600
-SYNC = """python3 - <<'END'
-import ctypes, time
-time.clock_settime(time.CLOCK_REALTIME, {now})
-timex = ctypes.create_string_buffer(512)
-ctypes.c_uint.from_buffer(timex, 0).value = 0x10 | 0x04 | 0x08  # ADJ_STATUS, ADJ_MAXERROR, ADJ_ESTERROR (adjtimex(2))
-ctypes.c_int.from_buffer(timex, 40).value = 0  # not STA_UNSYNC
-assert ctypes.CDLL(None).adjtimex(timex) >= 0
-END"""
 FILL = "dd if=/dev/zero of=/filler bs=1M; df /"
-TOUCHPOINT = "/opt/touchpoint/bin/touchpoint"
+SEAL = """set -e
+systemd-creds encrypt --name=touchpoint.keys /etc/touchpoint/keys.json /etc/credstore.encrypted/touchpoint.keys
+shred -u /etc/touchpoint/keys.json
+sed -i 's|^keys = .*|keys = "touchpoint.keys"|' /etc/touchpoint/gateway.toml
+systemctl restart touchpoint.target
+"""
 EXPOSED = {"touchpoint-capture.service": 0.5, "touchpoint-uplink.service": 1.0}
 
 
 async def play(shop: Shop) -> None:
     """Do everything, one after the other."""
-    if not await shop.step("installed, first boot in 1970", "active", partial(install, shop)):
+    first, second, third = shop.guest.packages
+    server = TimeServer()
+    if not await shop.step("installed and set up in 1970", "active", partial(install, shop, first)):
         return
     await shop.step("readers", "all three up", shop.readers_up)
-    await shop.step("a scan before the time is known", "unsynced", partial(quality, shop))
-    await shop.step("the time comes", "synced", partial(set_right, shop))
+    await shop.step("a scan before the time is known", "unsynced", partial(says, shop, "unsynced"))
+    await shop.step("the time comes", "synced", partial(set_right, shop, server))
+    await shop.step("the time client starts again", "synced", partial(time_client_again, shop))
+    await shop.step("keys as an encrypted credential", "scan with a pseudonym", partial(sealed, shop))
     await shop.step("a day's traffic", f"{DAY_EVENTS} events", partial(bustle, shop, DAY_EVENTS))
     dice = random.Random(7)  # noqa: S311 -- for repeatable moments, not for secrets
     for number in range(1, CUTS + 1):
@@ -44,14 +48,19 @@ async def play(shop: Shop) -> None:
     await shop.step("no network for an hour", "every scan of it", partial(alone, shop))
     await shop.step("disk filled, and emptied again", "scan", partial(disk_full, shop))
     await shop.step("exposure", "0.5 and 1.0 at most", partial(exposure, shop))
+    await shop.step("upgrade", "the new version", partial(upgrades.upgraded, shop, second))
+    await shop.step("an upgrade that fails", "the version before", partial(upgrades.fails, shop, third, second))
+    await shop.step("a downgrade", "refused", partial(upgrades.refused, shop, first, second))
     await shop.step("balance", "all in order", shop.balance)
     await shop.step("anything for a person to do", "nothing", partial(nothing_to_do, shop))
     await shop.keep_journal()
+    await shop.step("purged", "nothing left", partial(upgrades.purged, shop))
+    server.stop()
 
 
-async def install(shop: Shop) -> str:
-    """Install it with the clock that it has, which asks the kernel whether it is right."""
-    said = await shop.install(clock="system")
+async def install(shop: Shop, package: Path) -> str:
+    """Install it with the clock that it has, which asks whether it is right."""
+    said = await shop.install(package, clock="system")
     return f"{said}, {(await shop.run('date -u +%FT%TZ')).strip()}"
 
 
@@ -61,18 +70,32 @@ async def quality(shop: Shop) -> str:
     return str(shop.consumer.of("scan")[-1]["data"]["clock"])
 
 
-async def set_right(shop: Shop) -> str:
-    """Set the clock as NTP does, until events say so."""
-    await ntp(shop)
+async def says(shop: Shop, expected: str) -> str:
+    """Scan, and see that the event trusts its time so much."""
+    said = await quality(shop)
+    assert said == expected, said
+    return said
+
+
+async def set_right(shop: Shop, server: TimeServer) -> str:
+    """Let the guest's time client find a server, until events say so."""
+    await server.start()
     begun = time.monotonic()
     while (said := await quality(shop)) != "synced":
         assert time.monotonic() - begun < HEALED_SECONDS, f"events still say {said}"
     return said
 
 
-async def ntp(shop: Shop) -> None:
-    """Do what an NTP client does that has found its server."""
-    await shop.run(SYNC.format(now=time.time()))  # noqa: TID251 -- it stands for the server
+async def time_client_again(shop: Shop) -> str:
+    """Start the time client again, as an update does, and look once the gateway has asked again."""
+    await shop.run("systemctl restart systemd-timesyncd; sleep 15")
+    return await says(shop, "synced")
+
+
+async def sealed(shop: Shop) -> str:
+    """Have systemd hold the key ring, as systemd/README.md says; then have a customer consent and scan."""
+    await shop.run(SEAL, HEALED_SECONDS)
+    return await shop.consent()
 
 
 async def bustle(shop: Shop, events: int) -> str:
@@ -102,7 +125,7 @@ async def power_cut(shop: Shop, seconds: float) -> str:
     await asyncio.wait([traffic])
     await shop.guest.cut()
     await shop.guest.boot()
-    await plugged(shop)
+    await shop.plugged()
     return await shop.scan()
 
 
@@ -111,31 +134,23 @@ async def _forever(shop: Shop) -> None:
         await touch(shop)
 
 
-async def plugged(shop: Shop) -> None:
-    """Let the devices be there again, and the time known: nothing that anybody does to the gateway."""
-    await shop.guest.do("plug_radio")
-    await shop.guest.do("plug_reader")
-    await shop.guest.do("plug_scanner")
-    await ntp(shop)
-
-
 async def alone(shop: Shop) -> str:
     """Let an hour of the guest's pass without a network, with scans in it; then all of them come."""
     await shop.run("sync")
     await shop.guest.cut()
     await shop.guest.boot(hurried=True)
-    await plugged(shop)
+    await shop.plugged()
     before = shop.consumer.received
     for _ in range(6):
         await shop.guest.do("type", text=VITRINE)
         await shop.run(f"sleep {HOUR_SECONDS // 6}", seconds=2 * HOUR_SECONDS)
     uptime = float((await shop.run("cat /proc/uptime")).split()[0])
-    said = json.loads(await shop.run(f"{TOUCHPOINT} outbox show --json"))
+    said = json.loads(await shop.run("touchpoint outbox show --json"))
     assert uptime > HOUR_SECONDS, f"up for {uptime:.0f} s only"
     await shop.run("sync")
     await shop.guest.cut()
     await shop.guest.boot()
-    await plugged(shop)
+    await shop.plugged()
     await shop.scan()
     came = shop.consumer.received - before
     assert came > said["waiting"], f"{said['waiting']} waited, {came} came"
@@ -147,7 +162,7 @@ async def disk_full(shop: Shop) -> str:
     await shop.run(FILL, 240)
     for _ in range(5):
         await touch(shop)
-    status = await shop.guest.do("run", command=f"{TOUCHPOINT} status", seconds=60)
+    status = await shop.guest.do("run", command="touchpoint status", seconds=60)
     await shop.run("rm /filler; sync")
     healed = await shop.scan()
     return f"{healed}; meanwhile status said {'something' if status['status'] else 'all was well'}"

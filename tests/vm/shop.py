@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,22 +12,18 @@ from pathlib import Path
 from tests.simulators import frames
 from tests.simulators.broker import Mosquitto
 from tests.simulators.consumer import Consumer
-from tests.vm.guest import Guest
+from tests.vm.guest import PACKAGES, Guest
 
-CONFIGURATION = """[gateway]
-tenant = "acme"
+ANSWERS = """tenant = "acme"
 site = "zrh-1"
 id = "gw-1"
-state = "/var/lib/touchpoint"
-runtime = "/run/touchpoint"
-private = "/var/lib/touchpoint-capture"
-group = "touchpoint"
-[mqtt]
 host = "10.0.2.2"
 port = {port}
+time_zone = "Europe/Zurich"
+ring = "/root/keys.json"
+registry = "/root/registry.csv"
+[mqtt]
 keepalive = 10
-[pseudonym]
-keys = "/etc/touchpoint/keys.json"
 [clock]
 source = "{clock}"
 [visit]
@@ -71,45 +67,33 @@ TOKEN = "https://id.acme.example/m/Qw7nT2xB9kLs4VdY1hJc6P"
 READERS = 3
 GRANT = "/run/grant"
 UID = "04a1b2c3d4e5f6"
-INSTALL = """set -e
-/opt/touchpoint/bin/pip install --quiet --no-index --no-deps /mnt/share/touchpoint_gateway-*.whl
-ln -s . /opt/touchpoint/current
-cd /mnt/share/systemd
-cp *.service *.target *.timer *.mount /etc/systemd/system/
-cp touchpoint.sysusers.conf /usr/lib/sysusers.d/touchpoint.conf
-cp touchpoint.tmpfiles.conf /usr/lib/tmpfiles.d/touchpoint.conf
-cp touchpoint.udev.rules /usr/lib/udev/rules.d/60-touchpoint.rules
-cp touchpoint.dbus.conf /usr/share/dbus-1/system.d/touchpoint.conf
+SIMULATED = """set -e
 mkdir /etc/systemd/system/touchpoint-capture.service.d
 cat > /etc/systemd/system/touchpoint-capture.service.d/simulated.conf <<'END'
 [Service]
 BindReadOnlyPaths=/run/hands
 END
 echo 'd /run/hands 0755' > /etc/tmpfiles.d/simulated.conf
-cd /root
-systemd-sysusers
-systemd-tmpfiles --create touchpoint.conf simulated.conf
+systemd-tmpfiles --create simulated.conf
 cat > /etc/udev/rules.d/70-simulated.rules <<'END'
 {udev}
 END
 udevadm control --reload
-systemctl reload dbus
-cat > /etc/touchpoint/gateway.toml <<'END'
-{configuration}
+systemctl daemon-reload
+"""
+"""What tells this machine from a real one: its devices."""
+PREPARE = """set -e
+cd /root
+cat > answers.toml <<'END'
+{answers}
 END
-cat > /root/registry.csv <<'END'
+cat > registry.csv <<'END'
 {registry}
 END
-export PATH=/opt/touchpoint/bin:$PATH
-touchpoint keys new /root/root.key > /dev/null
-touchpoint keys derive --root /root/root.key --out /etc/touchpoint/keys.json --tenant acme --site zrh-1 > /dev/null
-chown touchpoint-capture /etc/touchpoint/keys.json
-systemctl daemon-reload
-systemctl enable --quiet var-lib-bluetooth.mount touchpoint-capture touchpoint-uplink touchpoint.target
-systemctl start var-lib-bluetooth.mount bluetooth
-systemctl start touchpoint-capture touchpoint-uplink
-touchpoint touchpoints import /root/registry.csv
+touchpoint keys new root.key > /dev/null
+touchpoint keys derive --root root.key --out keys.json --tenant acme --site zrh-1 > /dev/null
 """
+"""What somebody brings along on a stick; the root key would be in a safe."""
 WAIT = "for i in $(seq 500); do grep -q {word} {file} && exit; sleep 0.2; done; cat {file}; exit 1"
 HEALED_SECONDS = 120.0
 """So long may a fault take to heal in an emulated machine, in which the gateway needs ten times as long to start."""
@@ -173,7 +157,7 @@ class Shop:
 
     async def status(self) -> str:
         """Return what is wrong by the gateway's own account."""
-        answer = await self.guest.do("run", command="/opt/touchpoint/bin/touchpoint status --json")
+        answer = await self.guest.do("run", command="touchpoint status --json")
         try:
             return str({name: each for name, each in json.loads(answer["said"])["readers"].items() if not each["up"]})
         except (ValueError, LookupError):
@@ -219,15 +203,23 @@ class Shop:
         data = bytes([2, 1, 6]) + bytes.fromhex("1aff4c000215" + "ab" * 16 + "00010002c5")
         await self.guest.do("beacon", address=STRANGER, data=[data.hex()], rssi=-60, seconds=0.2)
 
-    async def install(self, clock: str = "trusted") -> str:
-        """Do what systemd/README.md says."""
-        await self.guest.do("plug_radio")
-        configuration = CONFIGURATION.format(port=self.broker.port, clock=clock)
-        await self.run(INSTALL.format(udev=UDEV, configuration=configuration, registry=REGISTRY), 400)
-        await self.guest.do("plug_reader")
-        await self.guest.do("plug_scanner")
+    async def install(self, package: Path, clock: str = "trusted") -> str:
+        """Install the package as systemd/README.md says, plug the devices in, and set the gateway up unattended."""
+        said = await self.run(f"dpkg --install {PACKAGES}/{package.name} 2>&1", 600)
+        assert "touchpoint setup" in said, said
+        await self.run(SIMULATED.format(udev=UDEV))
+        await self.plugged()
+        answers = ANSWERS.format(port=self.broker.port, clock=clock)
+        await self.run(PREPARE.format(answers=answers, registry=REGISTRY), 120)
+        told = await self.run("touchpoint setup --answers /root/answers.toml 2>&1", 400)
+        assert f"{REGISTRY.count(chr(10)) - 1} touchpoints imported." in told, told
         active = await self.run("systemctl is-active touchpoint-capture touchpoint-uplink bluetooth")
         return " ".join(active.split())
+
+    async def plugged(self) -> None:
+        """Have every device plugged in."""
+        for device in ("radio", "reader", "scanner"):
+            await self.guest.do(f"plug_{device}")
 
     async def readers_up(self) -> str:
         """Wait until every reader was up once."""
@@ -247,7 +239,7 @@ class Shop:
 
     async def consent(self) -> str:
         """Have a customer consent by presenting a card, and scan after that."""
-        await self.run(f"/opt/touchpoint/bin/touchpoint consent grant --reader counter-scanner > {GRANT} 2>&1 &")
+        await self.run(f"touchpoint consent grant --reader counter-scanner > {GRANT} 2>&1 &")
         await self.run(WAIT.format(word="Present", file=GRANT), 120)
         await self.guest.do("type", text=TOKEN)
         await self.run(WAIT.format(word="recorded", file=GRANT), 120)
@@ -283,7 +275,7 @@ class Shop:
 
     async def balance(self) -> str:
         """Compare the numbers of both sides."""
-        said = (await self.run("/opt/touchpoint/bin/touchpoint outbox verify")).strip()
+        said = (await self.run("touchpoint outbox verify")).strip()
         assert not self.consumer.holes, f"holes {self.consumer.holes}"
         assert self.consumer.in_order, "out of order"
         return f"{said} {self.consumer.received} events here, no hole"
@@ -306,8 +298,8 @@ class Shop:
 
 
 @asynccontextmanager
-async def opened(directory: Path, rtc: str | None = None) -> AsyncIterator[Shop]:
-    """Start broker, subscriber and guest, whose clock says `rtc` at each boot."""
+async def opened(directory: Path, packages: Sequence[Path], rtc: str | None = None) -> AsyncIterator[Shop]:
+    """Start broker, subscriber and guest with these packages, whose clock says `rtc` at each boot."""
     with Mosquitto(directory) as broker, Consumer(broker.port) as consumer:
-        async with Guest(directory, rtc) as guest:
+        async with Guest(directory, packages, rtc) as guest:
             yield Shop(guest, broker, consumer)

@@ -1,0 +1,64 @@
+"""Other versions of the package: an upgrade, one that fails, a way back that is refused, and the end of it all."""
+
+from pathlib import Path
+
+from tests.package.built import version
+from tests.vm.guest import PACKAGES
+from tests.vm.shop import Shop
+
+SECONDS = 600.0
+RUNS = (
+    "systemctl is-active touchpoint-capture touchpoint-uplink | sort -u | tr -d '\\n'; readlink /opt/touchpoint/current"
+)
+SCHEMA = (
+    'python3 -c \'import sqlite3; print(sqlite3.connect("/var/lib/touchpoint/capture.db")'
+    '.execute("PRAGMA user_version").fetchone()[0])\''
+)
+LEFT = "find / -xdev -name '*touchpoint*' -not -path '/var/lib/dpkg/*' -not -path '/proc/*'"
+
+
+async def upgraded(shop: Shop, to: Path) -> str:
+    """Upgrade: the halves run the new version, on the data that was there."""
+    await shop.run(f"dpkg --install {PACKAGES}/{to.name} 2>&1", SECONDS)
+    return await runs(shop, version(to))
+
+
+async def fails(shop: Shop, to: Path, before: Path) -> str:
+    """Try a version that migrates the outbox and does not get ready: the one before runs again, with all data."""
+    schema = await shop.run(SCHEMA)
+    said = await failed(shop, to)
+    assert f"{version(before)} runs again" in said, said
+    assert await shop.run(SCHEMA) == schema
+    return await runs(shop, version(before))
+
+
+async def refused(shop: Shop, to: Path, stays: Path) -> str:
+    """Try to go back to an older version: nothing changes."""
+    said = await failed(shop, to)
+    assert "an older gateway cannot read" in said, said
+    return await runs(shop, version(stays))
+
+
+async def failed(shop: Shop, to: Path) -> str:
+    """Try to install a version, in vain; return what was said."""
+    answer = await shop.guest.do("run", command=f"dpkg --install {PACKAGES}/{to.name} 2>&1", seconds=SECONDS)
+    assert answer["status"] != 0, answer["said"]
+    return str(answer["said"])
+
+
+async def purged(shop: Shop) -> str:
+    """Purge it: no file is left, nothing runs, and nobody."""
+    await shop.run(
+        "rm -r /etc/systemd/system/touchpoint-capture.service.d; dpkg --purge touchpoint-gateway 2>&1", SECONDS
+    )
+    left = (await shop.run(LEFT)).split()
+    assert not left, ", ".join(left)
+    assert await shop.run("getent passwd | grep touchpoint || true") == ""
+    return "nothing left"
+
+
+async def runs(shop: Shop, of: str) -> str:
+    """See that this version runs, and that what is scanned comes."""
+    said = (await shop.run(RUNS)).strip()
+    assert said == f"active{of}", said
+    return f"{of} runs, {await shop.scan()}"
