@@ -3,11 +3,10 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.package.built import version
-from tests.vm.image import SUITES
+from tests.vm.image import suite
 
 DEPENDS = "systemd,udev,python3,libusb-1.0-0"
 LEFT = "find / -xdev -name '*touchpoint*' -not -path '/proc/*' -not -path '/var/lib/dpkg/*' -not -path '/mnt/*'"
@@ -29,8 +28,7 @@ def installed(package: Path, root: Path) -> str:
     """Install the package in a new Debian, and run what it has brought. Raises CalledProcessError, AssertionError."""
     if os.geteuid() != 0:
         raise PermissionError("mmdebstrap and chroot need root: run it as root")
-    suite = SUITES[sys.version_info[:2]]
-    made = ("mmdebstrap", "--variant=minbase", "--quiet", f"--include={DEPENDS}", suite, root)
+    made = ("mmdebstrap", "--variant=minbase", "--quiet", f"--include={DEPENDS}", suite(), root)
     subprocess.run(made, check=True, capture_output=True)
     shutil.copy(package, root / "mnt" / "package.deb")
     said = inside(root, "dpkg --install /mnt/package.deb 2>&1")

@@ -13,8 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "build" / "vm"
-SUITES = {(3, 11): "bookworm", (3, 13): "trixie"}
-"""Debian by its Python, which must be the one here: wheels are fetched for it."""
+PYTHON = "/usr/bin/python3"
+"""Of this machine's Debian, which the package is built for (systemd/debian/build)."""
+SUITES = {"3.11": "bookworm", "3.13": "trixie"}
+"""Debian by its Python."""
 PACKAGES = (
     "systemd,systemd-sysv,systemd-timesyncd,udev,kmod,dbus,bluez,procps,python3,python3-venv,python3-evdev,"
     "libusb-1.0-0,linux-image-amd64"
@@ -51,13 +53,20 @@ WantedBy=multi-user.target
 
 def image() -> Path:
     """Return the directory with `disk.img`, `vmlinuz` and `initrd.img`; make it unless it is there."""
-    recipe = (
-        Path(__file__).read_bytes() + (ROOT / "requirements.lock").read_bytes() + repr(sys.version_info[:2]).encode()
-    )
+    recipe = Path(__file__).read_bytes() + (ROOT / "requirements.lock").read_bytes() + suite().encode()
     directory = CACHE / hashlib.sha256(recipe).hexdigest()[:16]
     if not (directory / "disk.img").exists():
         _make(directory)
     return directory
+
+
+def suite() -> str:
+    """Return the Debian that has the Python of this machine's. Raises SystemExit if that is of none we know."""
+    ask = "import sys; print('.'.join(map(str, sys.version_info[:2])))"
+    found = subprocess.run([PYTHON, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+    if found not in SUITES:
+        sys.exit(f"{PYTHON} is {found}; the package is tried in a Debian that has {' or '.join(SUITES)}")
+    return SUITES[found]
 
 
 def filesystem(tree: Path, disk: Path, size: str) -> None:
@@ -69,22 +78,17 @@ def filesystem(tree: Path, disk: Path, size: str) -> None:
 def _make(directory: Path) -> None:
     if os.geteuid() != 0:
         sys.exit("make vm-test builds a disk with mmdebstrap, which needs root: run it as root")
-    suite = SUITES.get(sys.version_info[:2])
-    if suite is None:
-        sys.exit(
-            f"the guest's Debian has Python {' or '.join(f'{a}.{b}' for a, b in SUITES)}: run this with one of them"
-        )
     shutil.rmtree(CACHE, ignore_errors=True)
     tree = CACHE / "tree"
-    _say(f"Debian {suite}")
+    _say(f"Debian {suite()}")
     CACHE.mkdir(parents=True)
     _run("mmdebstrap", "--variant=minbase", "--skip=check/empty", "--quiet", f"--include={PACKAGES}",
-         f"--essential-hook={_initrd_hook()}", suite, tree)  # fmt: skip
+         f"--essential-hook={_initrd_hook()}", suite(), tree)  # fmt: skip
     _say("simulators")
     wheels = tree / "wheels"
     constraints = CACHE / "constraints.txt"
     constraints.write_text(_pins(), encoding="utf-8")
-    pip_wheel = (sys.executable, "-m", "pip", "wheel", "--quiet")
+    pip_wheel = (PYTHON, "-m", "pip", "wheel", "--quiet")
     _run(*pip_wheel, "--wheel-dir", wheels, "--constraint", constraints, SIMULATORS)
     _run("chroot", tree, "python3", "-m", "venv", "--system-site-packages", "/opt/simulators")
     _run(

@@ -211,8 +211,11 @@ class Shop:
         await self.plugged()
         answers = ANSWERS.format(port=self.broker.port, clock=clock)
         await self.run(PREPARE.format(answers=answers, registry=REGISTRY), 120)
-        told = await self.run("touchpoint setup --answers /root/answers.toml 2>&1", 400)
+        command = "LANG=C touchpoint setup --answers /root/answers.toml 2>&1"
+        told = (await self.guest.do("run", command=command, seconds=400))["said"]
         assert f"{REGISTRY.count(chr(10)) - 1} touchpoints imported." in told, told
+        wrong = [line for line in told.splitlines() if line.startswith("wrong")]
+        assert len(wrong) == (clock == "system"), told  # nobody has told the clock the time yet
         active = await self.run("systemctl is-active touchpoint-capture touchpoint-uplink bluetooth")
         return " ".join(active.split())
 
