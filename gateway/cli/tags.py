@@ -36,7 +36,7 @@ Reader = Annotated[str | None, typer.Option(metavar="NAME", help=_("The NFC read
 Overwrite = Annotated[bool, typer.Option("--overwrite", help=_("Write over what a tag carries, or is used for."))]
 Lock = Annotated[bool, typer.Option("--lock", help=_("Lock it for good: nobody can ever write it again."))]
 OneChip = Annotated[
-    Literal["NTAG213", "NTAG215", "NTAG216"] | None,
+    Literal["NTAG213", "NTAG215", "NTAG216", "NTAG424", "TYPE4"] | None,
     typer.Option("--chip", help=_("Take this chip alone; else any that has room.")),
 ]
 WORD = "lock"
@@ -79,6 +79,7 @@ def write(  # noqa: PLR0913 -- its options
         show_json(_shown(entry))
     else:
         typer.echo(_("{title}: {chip}, {state}.").format(title=job.title, chip=entry.chip, state=_state(entry.state)))
+        _warn_of_open(entry)
 
 
 @app.command(
@@ -251,7 +252,7 @@ def _check_room(wanted: "list[Job]", chip: str | None) -> None:
     from gateway.provision.tags.message import ROOM, fits, uri
 
     for job in wanted:
-        name = chip or max(ROOM, key=lambda each: ROOM[each])
+        name = chip if chip in ROOM else max(ROOM, key=lambda each: ROOM[each])
         try:
             fits(uri(job.link), ROOM[name], name)
         except TagError as error:
@@ -461,6 +462,13 @@ def _state(state: str) -> str:
         "erased": _("erased"),
     }
     return words[state]
+
+
+def _warn_of_open(entry: "Entry") -> None:
+    """Say that a tag which is finished can be written over, where its chip knows no password."""
+    if entry.state == "written":
+        told = _("This chip knows no password: anybody could write over it. Lock it for good: touchpoint tags lock")
+        typer.echo(told, err=True)
 
 
 def _shown(entry: "Entry") -> dict[str, Any]:

@@ -160,7 +160,8 @@ def test_answers_are_judged_before_anything_is_written(home: Path) -> None:
 
 def test_tables_that_no_question_asks_for_go_into_the_configuration(home: Path) -> None:
     """A fleet's file says everything; a table that the configuration does not know ends it with status 78."""
-    answers, more = home / "usb" / "answers.toml", '[mqtt]\nkeepalive = 10\n[visit]\ndebounce = 0\n[[bearer]]\nkind = "link"\nprefix = "{}"\n'
+    answers = home / "usb" / "answers.toml"
+    more = '[mqtt]\nkeepalive = 10\n[visit]\ndebounce = 0\n[[bearer]]\nkind = "link"\nprefix = "{}"\n'
     answers.write_text(ANSWERS.format(home=home) + "[visits]\ndebounce = 0\n", encoding="utf-8")
     assert run("--answers", answers).exit_code == 78
     answers.write_text(ANSWERS.format(home=home) + more.format("https://id.acme.example/m/"), encoding="utf-8")

@@ -26,14 +26,13 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
+from tests.simulators.iso_dep import Blocks, parts
 from tests.simulators.nfc_field import TypeATag
 from tests.simulators.sun_links import aes_cmac, picc_data, sdm_mac
 
 NDEF_APPLICATION: Final = bytes.fromhex("d2760000850101")
 CAPABILITIES: Final = 0xE103
 NDEF_FILE: Final = 0xE104
-ATS: Final = bytes.fromhex("067777710280")
-"""Frames of up to 128 bytes to the tag (FSCI 7)."""
 FREE, NEVER = 0xE, 0xF
 """Rights: without a key, and not at all (8.2.3.3)."""
 OK, AUTHENTICATE_MORE = 0x9100, 0x91AF
@@ -141,49 +140,6 @@ class Mirroring:
         return cls(meta, key, offsets[1], offsets[2], picc_at=offsets[0])
 
 
-@dataclass
-class _Blocks:
-    """The block layer: ISO/IEC 14443-4, 7."""
-
-    answer: Callable[[bytes], bytes]
-    size: int = 0
-    """Longest frame that the reader takes (FSD), 0 before RATS."""
-    number: int = 1
-    sent: bytes = b""
-    rest: bytes = b""
-
-    def take(self, data: bytes) -> bytes | None:
-        if data[0] == 0xE0:  # RATS, 5.1
-            self.size, self.number, self.rest = (16, 24, 32, 40, 48, 64, 96, 128, 256)[min(data[1] >> 4, 8)], 1, b""
-            return ATS
-        return self._block(data) if self.size else None
-
-    def _block(self, data: bytes) -> bytes | None:
-        same = data[0] & 1 == self.number
-        match data[0] & 0xF6:
-            case 0x02:  # I-block; rule D: the number toggles
-                self.number ^= 1
-                return self._send(self.answer(data[1:]))
-            case 0xA2 | 0xB2 if same:  # R-block; rule 11
-                return self.sent
-            case 0xB2:  # R(NAK); rule 12
-                return bytes([0xA2 | self.number])
-            case 0xA2:  # R(ACK); rule 13
-                self.number ^= 1
-                return self._send(self.rest)
-            case 0xC2:  # S(DESELECT), 8
-                self.size = 0
-                return data
-            case _:
-                return None
-
-    def _send(self, answer: bytes) -> bytes:
-        room = self.size - 3
-        self.rest = answer[room:]
-        self.sent = bytes([(0x12 if self.rest else 0x02) | self.number]) + answer[:room]
-        return self.sent
-
-
 class Ntag424(TypeATag):
     """The tag, with the keys and files of its delivery; `counter` is how often its message was read (SDMReadCtr)."""
 
@@ -202,7 +158,7 @@ class Ntag424(TypeATag):
 
     def power_off(self) -> None:
         super().power_off()
-        self._blocks = _Blocks(self.apdu)
+        self._blocks = Blocks(self.apdu)
         self._selected_file: int | None = None
         self._reading = False
         self._padding = b""
@@ -215,7 +171,7 @@ class Ntag424(TypeATag):
 
     def apdu(self, command: bytes) -> bytes:
         """Return the answer to a command (ISO/IEC 7816-4, 5.1), with its status word."""
-        data, length = _parts(command)
+        data, length = parts(command)
         if (command[0], command[1]) != (0x00, 0xB0):
             self._reading = False  # 9.3.1: after any other command the next reading counts
         if command[0] == 0x90:
@@ -391,14 +347,6 @@ class Ntag424(TypeATag):
         self.rights = plain[1:3]
         self.mirroring, self.counter = (Mirroring.parse(plain[3:]), 0) if plain[0] & 0x40 else (None, self.counter)
         return OK
-
-
-def _parts(command: bytes) -> tuple[bytes, int]:
-    """Return the data of a short command, and how much it expects (ISO/IEC 7816-4, 5.1)."""
-    if len(command) <= 5:
-        return b"", command[4] if len(command) == 5 else 0
-    end = 5 + command[4]
-    return command[5:end], command[end] if len(command) > end else 0
 
 
 @dataclass(frozen=True)

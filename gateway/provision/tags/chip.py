@@ -22,6 +22,8 @@ class Chip(Protocol):
     uid: bytes
     lockable: bool
     """Whether it can be made read-only for good."""
+    keyed: bool
+    """Whether it can be protected without being locked."""
 
     @property
     def room(self) -> int:

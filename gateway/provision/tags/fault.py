@@ -45,6 +45,24 @@ def wrong_chip() -> TagError:
     return TagError(Fault.WRONG_CHIP, text)
 
 
+def no_message_file() -> TagError:
+    """Say that a Type 4 tag has no file for a message."""
+    text = _(
+        "This chip is not prepared to carry a link: it has no NDEF application."
+        " Take an NTAG213, NTAG215, NTAG216 or NTAG 424 DNA."
+    )
+    return TagError(Fault.WRONG_CHIP, text)
+
+
+def always_writable() -> TagError:
+    """Say that a Type 4 tag cannot be locked."""
+    text = _(
+        "This chip does not let itself be locked: anybody could still write over it."
+        " Take an NTAG213, NTAG215 or NTAG216 for a tag that is to be locked."
+    )
+    return TagError(Fault.UNPROTECTED, text)
+
+
 def never_locked() -> TagError:
     """Say that this chip cannot be made read-only for good."""
     text = _("An NTAG 424 DNA is not locked: its keys protect it. Leave --lock out, or take an NTAG21x.")
@@ -75,7 +93,7 @@ def differs() -> TagError:
 
 
 def refused(page: int, code: int) -> TagError:
-    """Say that the chip refused a write: its page, and the code of its NAK."""
+    """Say that the chip refused a write: its page or offset, and the code of its NAK or its status word."""
     text = _("The chip refused to be written (page {page}, code {code:X}). Put it aside, and take a new one.")
     return TagError(Fault.REFUSED, text.format(page=page, code=code))
 

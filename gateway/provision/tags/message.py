@@ -10,7 +10,7 @@ HTTPS: Final = PREFIXES.index("https://")
 BEGIN_END_WELL_KNOWN, SHORT = 0xC1, 0x10
 """MB, ME, TNF 1; and SR, for payloads of up to 255 bytes (NFC Forum NDEF 1.0, 3.2)."""
 LONGEST_SHORT: Final = 0xFF
-ROOM: Final = {"NTAG213": 137, "NTAG215": 492, "NTAG216": 868}
+ROOM: Final = {"NTAG213": 137, "NTAG215": 492, "NTAG216": 868, "NTAG424": 254}
 """Bytes of a message that a chip as delivered holds, behind what its data area begins with."""
 
 

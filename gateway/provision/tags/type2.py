@@ -108,6 +108,7 @@ class Type2:
     """A tag that nfcpy has activated; `password` is PWD and PACK. Raises TagError when it is no NTAG21x of these."""
 
     lockable = True
+    keyed = True
 
     def __init__(self, tag: Any, password: bytes) -> None:  # noqa: ANN401 -- nfcpy has no types
         self._tag = tag

@@ -1,260 +1,179 @@
-"""NTAG 424 DNA: its link, signed anew at each reading where the store has the keys for it, and keys of its own.
+"""NFC Forum Type 4 tags with an NDEF application that is there already: DESFire and others, as they are bought.
 
-Sources: NXP NT4H2421Gx, rev. 3.0: AuthenticateEV2First and session keys (9.1.5, 9.1.7), secure messaging (9.1.8 to
-9.1.10), ChangeKey (10.6.1), ChangeFileSettings (10.7.1), GetVersion (10.5.2); NFC Forum Type 4 Tag 2.0, 5.4.
+Sources: NFC Forum Type 4 Tag 1.2 (mapping versions 2.0 and 3.0): capability container (5.1), detecting, reading and
+writing (5.4), the way to read-only (5.5); ISO/IEC 7816-4: SELECT, READ BINARY, UPDATE BINARY.
 
-In this order, so that a cut leaves a tag that can be written again: the message, written in the open and read back;
-keys 1 to 4; mirroring and rights of the file; key 0 last. Whatever was done is found out by trying the store's key,
-then that of delivery.
+The length of the message is written 0 first and its own value last: cut anywhere, the tag is empty and writable, or
+finished. There is no password that these tags share: whoever should not write one has it locked.
 """
 
-import os
-import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CBC
-
-from gateway.core.decode.sun import cmac, truncated_mac
+from gateway.provision.tags.apdu import exchange
 from gateway.provision.tags.chip import Protection
 from gateway.provision.tags.fault import (
+    always_writable,
     differs,
-    moved,
-    never_locked,
+    no_message_file,
     password_unknown,
     read_only,
-    unprotected,
-    wrong_chip,
+    refused,
 )
 from gateway.provision.tags.message import uri
-from gateway.provision.tags.signing import Signing
 
-ZEROS: Final = bytes(16)
-FACTORY_KEY: Final = ZEROS
 NDEF_APPLICATION: Final = bytes.fromhex("d2760000850101")
-NDEF_FILE: Final = b"\xe1\x04"
-FILE_NUMBER: Final = 2
-FILE_OCTETS: Final = 256
-HARDWARE: Final = bytes.fromhex("0404")
-"""GetVersion, first part: NXP, NTAG."""
-LARGEST_UPDATE: Final = 64
-"""Bytes of one ISOUpdateBinary, which then fits a frame of the tag."""
-OK, MORE, ISO_OK = b"\x91\x00", b"\x91\xaf", b"\x90\x00"
-GET_VERSION, AUTHENTICATE, ADDITIONAL, CHANGE_SETTINGS, CHANGE_KEY = 0x60, 0x71, 0xAF, 0x5F, 0xC4
-KEY_VERSION: Final = b"\x01"
-OPEN_RIGHTS: Final = bytes.fromhex("00e0ee")
-"""FileOption and AccessRights as delivered: anybody reads and writes, key 0 changes the settings (8.2.3)."""
-CLOSED_RIGHTS: Final = bytes.fromhex("00e0")
-"""Anybody reads, key 0 does everything else."""
-MIRRORED: Final = 0x40
+CAPABILITIES: Final = bytes.fromhex("e103")
+HEAD_OCTETS: Final = 7
+"""CCLEN, mapping version, MLe, MLc; file control TLVs follow."""
+FILE_CONTROL, EXTENDED_FILE_CONTROL = 0x04, 0x06
+SIZES: Final = {FILE_CONTROL: 2, EXTENDED_FILE_CONTROL: 4}
+"""Octets of a file's size, and of the length that stands before its message."""
+FREE, NEVER = 0x00, 0xFF
+LARGEST: Final = 64
+"""Bytes of one READ or UPDATE BINARY at most, which then fits a frame of any tag."""
+LAST_OFFSET: Final = 0x7FFF
+"""Of a READ or UPDATE BINARY with a short file identifier bit of 0."""
+OK: Final = b"\x90\x00"
 
 
-@dataclass(slots=True)
-class _Session:
-    """What reader and tag share after AuthenticateEV2First."""
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What a capability container says of the file of the message."""
 
-    encryption_key: bytes = field(repr=False)
-    mac_key: bytes = field(repr=False)
-    transaction: bytes
-    counter: int = 0
-
-    def sealed(self, command: int, header: bytes, data: bytes) -> bytes:
-        """Return the data of a command in full mode (9.1.10)."""
-        label = b"\xa5\x5a" + self.transaction + self._count() + bytes(8)
-        plain = data + b"\x80" + bytes(-(len(data) + 1) % 16)
-        body = header + _cipher(self.encryption_key, _cipher(self.encryption_key, ZEROS, label), plain)
-        return body + self._mac(command, body)
-
-    def answered(self, answer: bytes) -> bool:
-        """Take note of the answer of a command; tell whether the tag has made it."""
-        self.counter += 1
-        return answer == self._mac(0, b"")
-
-    def _mac(self, code: int, body: bytes) -> bytes:
-        return truncated_mac(self.mac_key, bytes([code]) + self._count() + self.transaction + body)
-
-    def _count(self) -> bytes:
-        return self.counter.to_bytes(2, "little")
+    read_octets: int
+    """Bytes that one READ BINARY may ask for."""
+    write_octets: int
+    file: bytes
+    size: int
+    """Bytes of the file, the length included."""
+    length_octets: int
+    reading: int
+    writing: int
+    writing_at: int
+    """Where in the container the right to write stands."""
 
 
-class Ntag424:
-    """A tag that nfcpy has activated. Raises TagError when it is another chip."""
+def container(octets: bytes) -> Container | None:
+    """Read a capability container; None if it describes no file of a message."""
+    if len(octets) < HEAD_OCTETS or octets[2] >> 4 not in {2, 3}:
+        return None
+    most_read, most_written = int.from_bytes(octets[3:5], "big"), int.from_bytes(octets[5:7], "big")
+    kind, value = octets[HEAD_OCTETS : HEAD_OCTETS + 1], octets[HEAD_OCTETS + 2 :]
+    wide = SIZES.get(kind[0] if kind else 0)
+    if wide is None or octets[HEAD_OCTETS + 1] != 4 + wide or len(value) < 4 + wide or not (most_read and most_written):
+        return None
+    size = min(int.from_bytes(value[2 : 2 + wide], "big"), LAST_OFFSET)
+    at = HEAD_OCTETS + 2 + 2 + wide
+    return Container(most_read, most_written, value[:2], size, wide, octets[at], octets[at + 1], at + 1)
 
-    name = "NTAG424"
-    lockable = False
 
-    def __init__(self, tag: Any, keys: tuple[bytes, ...], signing: Signing | None) -> None:  # noqa: ANN401 -- nfcpy
-        self._tag, self._keys, self._signing = tag, keys, signing
+class Type4:
+    """A tag that nfcpy has activated. Raises TagError when it is not prepared for messages."""
+
+    name = "TYPE4"
+    lockable = True
+    keyed = False
+
+    def __init__(self, tag: Any) -> None:  # noqa: ANN401 -- nfcpy has no types
+        self._tag = tag
         self.uid = bytes(tag.identifier)
-        self._session: _Session | None = None
-        version, status = self._native(GET_VERSION)
-        if status != MORE or version[:2] != HARDWARE:
-            raise wrong_chip()
-        self._select()
-        self._key = next((key for key in (keys[0], FACTORY_KEY) if self._authenticate(0, key)), None)
+        self._container = self._described()
 
     @property
     def room(self) -> int:
         """Bytes of the longest message: the file without the length."""
-        return FILE_OCTETS - 2
+        return max(self._container.size - self._container.length_octets, 0)
 
     @property
     def protection(self) -> Protection:
-        """Who can write it: with the key 0 of delivery anybody."""
-        return Protection.OPEN if self._key == FACTORY_KEY else Protection.KEYED
+        """Who can write it, by its capability container."""
+        return {FREE: Protection.OPEN, NEVER: Protection.LOCKED}.get(self._container.writing, Protection.KEYED)
 
     def made(self, link: str) -> bytes:
-        """Return the message of a link, with places for what the tag writes if it is to sign. Raises TagError."""
-        return uri(link if self._signing is None else self._signing.link(link, self.uid))
+        """Return the message of a link."""
+        return uri(link)
 
     def message(self) -> bytes:
-        """Return its message; in a session nothing is mirrored and no reading counted (9.3.1, 9.3.3)."""
-        self._select_file()
-        if self._key is not None:
-            self._authenticate(0, self._key)
-        return self._message()
+        """Return its message; empty if its length makes no sense."""
+        wide = self._container.length_octets
+        self._select(self._container.file)
+        length = int.from_bytes(self._read(0, wide), "big")
+        if length > self.room:
+            return b""
+        step = min(self._container.read_octets, LARGEST)
+        return b"".join(self._read(wide + at, min(step, length - at)) for at in range(0, length, step))
 
     def holds(self, message: bytes) -> bool:
-        """Read it anew."""
+        """Select everything anew, and read."""
+        self._container = self._described()
         return self.message() == message
 
     def admit(self) -> None:
-        """Open a session with its key 0."""
-        self._select()
-        if self._key is None or not self._authenticate(0, self._key):
+        """Refuse one that is locked, or that wants a key of somebody else."""
+        if self.protection is Protection.LOCKED:
+            raise read_only()
+        if self.protection is Protection.KEYED:
             raise password_unknown()
 
     def write(self, message: bytes) -> None:
-        """Open the file, and write: length 0, message, length."""
-        self.admit()
-        self._change_settings(OPEN_RIGHTS)
-        self._select_file()
-        self._update(0, bytes(2))
-        for at in range(0, len(message), LARGEST_UPDATE):
-            self._update(2 + at, message[at : at + LARGEST_UPDATE])
-        self._update(0, len(message).to_bytes(2, "big"))
+        """Write length 0, the message, its length."""
+        wide, step = self._container.length_octets, min(self._container.write_octets, LARGEST)
+        self._select(self._container.file)
+        self._update(0, bytes(wide))
+        for at in range(0, len(message), step):
+            self._update(wide + at, message[at : at + step])
+        self._update(0, len(message).to_bytes(wide, "big"))
 
     def protect(self) -> None:
-        """Give it its keys, 1 to 4, mirroring and rights, key 0; then have it sign, which spends a reading."""
-        mirrored = b"" if self._signing is None else self._signing.settings(self.message())
-        for number, key in enumerate(self._keys[1:], 1):
-            self._replace(number, key)
-        self.admit()
-        self._change_settings(bytes([MIRRORED if mirrored else 0]) + CLOSED_RIGHTS + mirrored)
-        if self._key != self._keys[0]:
-            self._secured(CHANGE_KEY, b"\0", self._keys[0] + KEY_VERSION, ends=True)
-            self._key = self._keys[0]
-        self.admit()
-        self._select_file()
-        if self._signing is not None and not self._signing.proven(self._message()):
-            raise unprotected()
+        """Do nothing: there is no password to give it."""
 
     def lock(self) -> None:
-        """Refuse: it is protected by its keys."""
-        raise never_locked()
+        """Mark it read-only in its capability container, and see that it heeds that itself."""
+        self._select(CAPABILITIES)
+        if self._updated(self._container.writing_at, bytes([NEVER])) != OK:
+            raise always_writable()
+        self._container = self._described()
+        self._select(self._container.file)
+        length = self._read(0, self._container.length_octets)
+        if self.protection is not Protection.LOCKED or self._updated(0, length) == OK:
+            raise always_writable()
 
     def erase(self) -> None:
-        """Empty it, and give it back the keys of delivery, key 0 last."""
+        """Empty it."""
         self.write(b"")
-        for number in range(1, len(self._keys)):
-            self._replace(number, FACTORY_KEY, old=self._keys[number])
-        self.admit()
-        if self._key != FACTORY_KEY:
-            self._secured(CHANGE_KEY, b"\0", FACTORY_KEY + b"\0", ends=True)
-            self._key = FACTORY_KEY
         if not self.holds(b""):
             raise differs()
 
-    def _select_file(self) -> None:
-        """Select the file of the message, which ends the session."""
-        self._select()
-        self._apdu(0x00, 0xA4, 0x000C, NDEF_FILE, 0)
+    def _described(self) -> Container:
+        """Select the application, and read its capability container."""
+        if self._apdu(0xA4, 0x0400, NDEF_APPLICATION, 256)[-2:] != OK:
+            raise no_message_file()
+        self._select(CAPABILITIES)
+        found = container(self._read(0, 15) + self._binary(15, 2)[:-2])
+        if found is None:
+            raise no_message_file()
+        return found
 
-    def _message(self) -> bytes:
-        """Read the length and the message, in pieces that fit a frame."""
-        length = min(int.from_bytes(self._read(0, 2), "big"), self.room)
-        pieces = range(0, length, LARGEST_UPDATE)
-        read = b"".join(self._read(2 + at, min(LARGEST_UPDATE, length - at)) for at in pieces)
-        self._session = None  # what was read has moved its counter
-        return read
+    def _select(self, file: bytes) -> None:
+        if self._apdu(0xA4, 0x000C, file, 0)[-2:] != OK:
+            raise no_message_file()
 
-    def _replace(self, number: int, key: bytes, old: bytes = FACTORY_KEY) -> None:
-        """Give it another key in place of an old one, unless it has it already."""
-        self._select()
-        if self._authenticate(number, key):
-            return
-        self.admit()
-        mixed = bytes(a ^ b for a, b in zip(key, old, strict=True))
-        checksum = (zlib.crc32(key) ^ 0xFFFFFFFF).to_bytes(4, "little")  # CRC32NK, 10.6.1
-        self._secured(CHANGE_KEY, bytes([number]), mixed + KEY_VERSION + checksum)
-
-    def _change_settings(self, settings: bytes) -> None:
-        self._secured(CHANGE_SETTINGS, bytes([FILE_NUMBER]), settings)
-
-    def _secured(self, command: int, header: bytes, data: bytes, *, ends: bool = False) -> None:
-        """Send a command in full mode. Raises TagError when the tag refuses it, or did not make the answer."""
-        session = self._session
-        if session is None:
-            raise unprotected()
-        answer, status = self._native(command, session.sealed(command, header, data))
-        if status != OK or not (ends or session.answered(answer)):
-            raise unprotected()
-
-    def _authenticate(self, number: int, key: bytes) -> bool:
-        """Open a session (9.1.5); False if the tag has another key."""
-        self._session = None
-        challenge, status = self._native(AUTHENTICATE, bytes([number, 0]))
-        if status != MORE or len(challenge) != len(ZEROS):
-            return False
-        theirs, ours = _cipher(key, ZEROS, challenge, decrypt=True), os.urandom(16)
-        answer, status = self._native(ADDITIONAL, _cipher(key, ZEROS, ours + theirs[1:] + theirs[:1]))
-        told = _cipher(key, ZEROS, answer, decrypt=True) if status == OK and len(answer) == 2 * len(ZEROS) else b""
-        if told[4:20] != ours[1:] + ours[:1]:
-            return False
-        self._session = _Session(*_session_keys(key, ours, theirs), told[:4])
-        return True
-
-    def _select(self) -> None:
-        self._session = None
-        if self._apdu(0x00, 0xA4, 0x040C, NDEF_APPLICATION, 0)[-2:] != ISO_OK:
-            raise wrong_chip()
-
-    def _read(self, at: int, length: int) -> bytes:
-        answer = self._apdu(0x00, 0xB0, at, b"", length)
-        if answer[-2:] != ISO_OK:
+    def _read(self, at: int, octets: int) -> bytes:
+        answer = self._binary(at, octets)
+        if answer[-2:] != OK or len(answer) != octets + 2:
             raise password_unknown()
         return answer[:-2]
 
+    def _binary(self, at: int, octets: int) -> bytes:
+        return self._apdu(0xB0, at, b"", octets)
+
     def _update(self, at: int, octets: bytes) -> None:
-        if self._apdu(0x00, 0xD6, at, octets, 0)[-2:] != ISO_OK:
-            raise read_only()
+        if (status := self._updated(at, octets)) != OK:
+            raise refused(at, int.from_bytes(status, "big"))
 
-    def _native(self, command: int, data: bytes = b"") -> tuple[bytes, bytes]:
-        answer = self._apdu(0x90, command, 0, data, 256)
-        return answer[:-2], answer[-2:]
+    def _updated(self, at: int, octets: bytes) -> bytes:
+        return self._apdu(0xD6, at, octets, 0)[-2:]
 
-    def _apdu(self, kind: int, instruction: int, parameters: int, data: bytes, length: int) -> bytes:
-        """Return the answer of the tag. Raises TagError when it does not answer, OSError when the reader is gone."""
-        first, second = parameters.to_bytes(2, "big")
-        try:
-            answer = self._tag.send_apdu(kind, instruction, first, second, data or None, length, check_status=False)
-            return bytes(answer)
-        except OSError:
-            raise
-        except Exception:  # noqa: BLE001 -- Type4TagCommandError, CommunicationError, IndexError, ...
-            raise moved() from None
-
-
-def _cipher(key: bytes, vector: bytes, data: bytes, *, decrypt: bool = False) -> bytes:
-    made = Cipher(AES(key), CBC(vector))
-    worker = made.decryptor() if decrypt else made.encryptor()
-    return worker.update(data) + worker.finalize()
-
-
-def _session_keys(key: bytes, ours: bytes, theirs: bytes) -> tuple[bytes, bytes]:
-    """Return SesAuthENCKey and SesAuthMACKey (9.1.7)."""
-    mixed = bytes(a ^ b for a, b in zip(ours[2:8], theirs[:6], strict=True))
-    vector = b"\x00\x01\x00\x80" + ours[:2] + mixed + theirs[6:] + ours[8:]
-    return cmac(key, b"\xa5\x5a" + vector), cmac(key, b"\x5a\xa5" + vector)
+    def _apdu(self, instruction: int, parameters: int, data: bytes, length: int) -> bytes:
+        return exchange(self._tag, 0, instruction, parameters, data, length)

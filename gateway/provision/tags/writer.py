@@ -83,8 +83,8 @@ class Writer:
             chip.write(message)
         if not chip.holds(message):
             raise differs()
-        self._record(entry, State.WRITTEN)
-        return self._protected(entry, chip)
+        written = self._record(entry, State.WRITTEN)
+        return self._protected(entry, chip) if chip.keyed or self.wishes.lock else written
 
     def verify(self, tag: Any) -> tuple[Chip, Entry]:  # noqa: ANN401 -- nfcpy has no types
         """Return what is known of a tag that holds what the inventory says, and is protected as it says."""
@@ -169,7 +169,7 @@ class Writer:
             if self.wishes.lock:
                 chip.lock()
         except TagError as error:
-            if error.fault in AGAIN:
+            if error.fault in AGAIN or not chip.keyed:
                 raise
             raise unprotected() from None
         return self._record(entry, FINAL[self.wishes.lock])
