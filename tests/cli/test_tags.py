@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import ndef
@@ -29,6 +30,7 @@ from tests.simulators.pn532 import Pn532
 
 ROOT = Path(__file__).parents[2]
 UID = bytes.fromhex("04a1b2c3d4e5f6")
+LINK = "https://id.acme.example/t/vitrine-3"
 REGISTRY = """id,kind,name,zone,phase,gtin,reference,serial,campaign,valid_from,valid_until,identifiers
 vitrine-3,display,Vitrine 3,salon,before,,,,,,,
 vitrine-4,display,Vitrine 4,salon,before,,,,,,,
@@ -99,6 +101,22 @@ def link_on(tag: Ntag21x) -> str | None:
     length = tag.memory[17]
     records = list(ndef.message_decoder(bytes(tag.memory[18 : 18 + length])))
     return records[0].iri if records else None
+
+
+class Deadly(WritableNtag21x):
+    """A tag whose write of a number kills a process with SIGKILL, before it answers."""
+
+    victim: subprocess.Popen[str]
+
+    def __init__(self, uid: bytes, at: int) -> None:
+        super().__init__(213, uid)
+        self._at = at
+
+    def _write(self, page: int, octets: bytes) -> bytes | None:
+        answer = super()._write(page, octets)
+        if self.writes == self._at and self.victim.poll() is None:
+            self.victim.kill()
+        return answer
 
 
 @pytest.fixture
@@ -278,3 +296,25 @@ def test_ctrl_c_lets_go_of_the_reader(chip: Pn532) -> None:
         command.wait()
     chip.place(WritableNtag21x(213, UID))
     assert "anybody can write it" in done("read")
+
+
+@pytest.mark.usefixtures("store")
+def test_a_command_that_is_killed_at_any_write_is_finished_by_the_next(chip: Pn532) -> None:
+    """The tag holds the link or nothing, is listed as half done or written, and the same command finishes it."""
+    words = (sys.executable, "-m", "gateway", "tags", "write", "vitrine-3", "--overwrite")
+    seen = set()
+    for at in count(1, 2):
+        tag = Deadly(UID[:-1] + bytes([at]), at)
+        tag.victim = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True)
+        chip.place(tag)
+        ended = tag.victim.wait(30)
+        chip.remove()
+        if ended == 0:  # it had fewer writes to do
+            break
+        listed = json.loads(typed("tags", "inventory", "--json").stdout)
+        seen.update((each["state"], link_on(tag)) for each in listed if each["state"] != "protected")
+        chip.place(tag)
+        assert "protected" in done("write", "vitrine-3", "--overwrite")
+        chip.remove()
+    assert {("begun", None), ("written", LINK)} <= seen <= {("begun", None), ("begun", LINK), ("written", LINK)}
+    assert typed("tags", "inventory").exit_code == 0
