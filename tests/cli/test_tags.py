@@ -302,7 +302,7 @@ def test_ctrl_c_lets_go_of_the_reader(chip: Pn532) -> None:
 def test_a_command_that_is_killed_at_any_write_is_finished_by_the_next(chip: Pn532) -> None:
     """The tag holds the link or nothing, is listed as half done or written, and the same command finishes it."""
     words = (sys.executable, "-m", "gateway", "tags", "write", "vitrine-3", "--overwrite")
-    seen = set()
+    seen: set[tuple[str, str | None]] = set()
     for at in count(1, 2):
         tag = Deadly(UID[:-1] + bytes([at]), at)
         tag.victim = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True)
