@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from gateway.sentence import sentence
+
 VERSION: Final = b"age-encryption.org/v1"
 FILE_KEY: Final = 16
 TAG: Final = 16
@@ -68,7 +70,7 @@ def encrypt(
     else:
         stanzas = [_for_recipient(file_key, public_key(each)) for each in recipients]
     if not stanzas:
-        raise AgeError("nobody could open it: neither a passphrase nor a public key is given")
+        raise AgeError(sentence("nobody could open it: neither a passphrase nor a public key is given"))
     header = b"".join([VERSION, b"\n", *(each.encode() for each in stanzas), b"---"])
     nonce = token_bytes(NONCE)
     cipher = ChaCha20Poly1305(_hkdf(file_key, nonce, b"payload"))
@@ -81,18 +83,18 @@ def decrypt(sealed: bytes, *, passphrase: str | None = None, identity: str | Non
     stanzas, header, mac, payload = _parse(sealed)
     file_key = _with_passphrase(stanzas, passphrase) if passphrase is not None else _with_identity(stanzas, identity)
     if not hmac.compare_digest(_mac(file_key, header), mac):
-        raise AgeError("its header is not what was written")
+        raise AgeError(sentence("its header is not what was written"))
     if len(payload) < NONCE + TAG:
-        raise AgeError("it was cut off")
+        raise AgeError(sentence("it was cut off"))
     cipher = ChaCha20Poly1305(_hkdf(file_key, payload[:NONCE], b"payload"))
     content = []
     for at, chunk, last in _chunks(payload[NONCE:], CHUNK + TAG):
         if last and at and len(chunk) == TAG:
-            raise AgeError("it ends in an empty piece")
+            raise AgeError(sentence("it ends in an empty piece"))
         try:
             content.append(cipher.decrypt(_chunk_nonce(at, last=last), chunk, None))
         except InvalidTag:
-            raise AgeError("it is damaged, or was cut off") from None
+            raise AgeError(sentence("it is damaged, or was cut off")) from None
     return b"".join(content)
 
 
@@ -113,7 +115,7 @@ def public_key(recipient: str) -> X25519PublicKey:
     """Read a recipient, `age1...`. Raises AgeError."""
     octets = unbech32(RECIPIENT, recipient)
     if len(octets) != KEY:
-        raise AgeError("that is no public key of age: it begins with age1")
+        raise AgeError(sentence("that is no public key of age: it begins with age1"))
     return X25519PublicKey.from_public_bytes(octets)
 
 
@@ -134,7 +136,7 @@ def _wrap_key(mine: X25519PrivateKey, theirs: X25519PublicKey, salt: bytes) -> b
     try:
         shared = mine.exchange(theirs)
     except ValueError:
-        raise AgeError("a public key in it is of low order") from None
+        raise AgeError(sentence("a public key in it is of low order")) from None
     return _hkdf(shared, salt, VERSION + b"/X25519")
 
 
@@ -143,17 +145,17 @@ def _with_passphrase(stanzas: Sequence[Stanza], passphrase: str) -> bytes:
     match [each.arguments for each in stanzas]:
         case [("scrypt", salt, work)] if re.fullmatch("[1-9][0-9]?", work):
             if int(work) > MOST_WORK:
-                raise AgeError(f"opening it would take {2 ** (int(work) - 10)} MiB of memory")
+                raise AgeError(sentence("opening it would take {int} MiB of memory").format(int=2 ** (int(work) - 10)))
             key = _scrypt(passphrase, _unbase64(salt, 16), int(work))
         case _:
-            raise AgeError("it is not encrypted with a passphrase: name the file of the secret key")
-    return _unwrapped(key, stanzas[0].body) or _refuse("the passphrase is another one")
+            raise AgeError(sentence("it is not encrypted with a passphrase: name the file of the secret key"))
+    return _unwrapped(key, stanzas[0].body) or _refuse(sentence("the passphrase is another one"))
 
 
 def _with_identity(stanzas: Sequence[Stanza], identity: str | None) -> bytes:
     secret = unbech32(IDENTITY, identity or "")
     if len(secret) != KEY:
-        raise AgeError("that is no secret key of age: it begins with AGE-SECRET-KEY-1")
+        raise AgeError(sentence("that is no secret key of age: it begins with AGE-SECRET-KEY-1"))
     mine = X25519PrivateKey.from_private_bytes(secret)
     for each in stanzas:
         if each.arguments[0] == "X25519" and len(each.arguments) == 2:  # noqa: PLR2004  # the type and the share
@@ -162,7 +164,7 @@ def _with_identity(stanzas: Sequence[Stanza], identity: str | None) -> bytes:
             file_key = _unwrapped(_wrap_key(mine, X25519PublicKey.from_public_bytes(share), salt), each.body)
             if file_key is not None:
                 return file_key
-    return _refuse("it is not encrypted for this key")
+    return _refuse(sentence("it is not encrypted for this key"))
 
 
 def _refuse(why: str) -> bytes:
@@ -172,7 +174,7 @@ def _refuse(why: str) -> bytes:
 def _unwrapped(key: bytes, body: bytes) -> bytes | None:
     """Return the file key, None with another key. The length is looked at first (partitioning oracles)."""
     if len(body) != FILE_KEY + TAG:
-        raise AgeError("a key in it has another length")
+        raise AgeError(sentence("a key in it has another length"))
     try:
         return ChaCha20Poly1305(key).decrypt(bytes(12), body, None)
     except InvalidTag:
@@ -182,18 +184,18 @@ def _unwrapped(key: bytes, body: bytes) -> bytes | None:
 def _parse(sealed: bytes) -> tuple[list[Stanza], bytes, bytes, bytes]:
     """Take a file apart: stanzas, the header that is authenticated, its MAC, and the payload. Raises AgeError."""
     if not sealed.startswith(VERSION + b"\n"):
-        raise AgeError("it is no file of age")
+        raise AgeError(sentence("it is no file of age"))
     stanzas, at = list[Stanza](), len(VERSION) + 1
     while True:
         line, at = _line(sealed, at)
         if (mac := _MAC.fullmatch(line)) is not None:
             break
         if (opening := _STANZA.fullmatch(line)) is None:
-            raise AgeError("its header is none")
+            raise AgeError(sentence("its header is none"))
         body, at = _body(sealed, at)
         stanzas.append(Stanza(tuple(opening[1].decode("ascii").split(" ")), body))
     if not stanzas:
-        raise AgeError("nobody can open it")
+        raise AgeError(sentence("nobody can open it"))
     until = at - len(line) - 1 + len(b"---")
     return stanzas, sealed[:until], _unbase64(mac[1].decode("ascii"), 32), sealed[at:]
 
@@ -201,7 +203,7 @@ def _parse(sealed: bytes) -> tuple[list[Stanza], bytes, bytes, bytes]:
 def _line(sealed: bytes, at: int) -> tuple[bytes, int]:
     end = sealed.find(b"\n", at, LONGEST_HEADER)
     if end < 0:
-        raise AgeError("its header is none, or was cut off")
+        raise AgeError(sentence("its header is none, or was cut off"))
     return sealed[at:end], end + 1
 
 
@@ -214,7 +216,7 @@ def _body(sealed: bytes, at: int) -> tuple[bytes, int]:
         if len(line) < COLUMNS:
             return _unbase64(text.decode("ascii", "replace")), at
         if len(line) > COLUMNS:
-            raise AgeError("its header is none")
+            raise AgeError(sentence("its header is none"))
 
 
 def _chunks(content: bytes, size: int) -> Iterator[tuple[int, bytes, bool]]:
@@ -251,7 +253,7 @@ def _unbase64(text: str, length: int | None = None) -> bytes:
     except ValueError:
         octets = b"\0"
     if _base64(octets) != text or length not in {None, len(octets)}:
-        raise AgeError("its header is damaged")
+        raise AgeError(sentence("its header is damaged"))
     return octets
 
 

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from gateway.config import Settings
 from gateway.keys import key_files
+from gateway.sentence import sentence
 from gateway.store import audit, touchpoints
 from gateway.store.backlog import Backlog
 from gateway.store.database import StoreError, open_writer, snapshot, transaction
@@ -143,15 +144,19 @@ def read(archive: bytes) -> Backup:
     try:
         told = json.loads(parts.pop(MANIFEST))
         if told["version"] != VERSION:
-            raise BackupError(f"this backup is of version {told['version']}; install a newer gateway to restore it")
+            raise BackupError(
+                sentence("this backup is of version {version}; install a newer gateway to restore it").format(
+                    version=told["version"]
+                )
+            )
         names = ("tenant", "site", "id", "at_ms", "session", "sequence")
         manifest = Manifest(**{name: told[name] for name in names}, parts=dict(told["parts"]))
     except (ValueError, LookupError, TypeError, RecursionError):
-        raise BackupError("this is no backup of a gateway") from None
+        raise BackupError(sentence("this is no backup of a gateway")) from None
     if manifest.parts != {name: sha256(content).hexdigest() for name, content in parts.items()}:
-        raise BackupError("a part of this backup is missing, or is not what was written; take another one")
+        raise BackupError(sentence("a part of this backup is missing, or is not what was written; take another one"))
     if not {CONFIGURATION, REGISTRY} <= parts.keys():
-        raise BackupError("this backup holds no configuration, or no registry; take another one")
+        raise BackupError(sentence("this backup holds no configuration, or no registry; take another one"))
     return Backup(manifest, parts)
 
 
@@ -162,10 +167,10 @@ def _unpack(archive: bytes) -> dict[str, bytes]:
             for entry in opened:
                 file = opened.extractfile(entry) if entry.isreg() and entry.size <= LARGEST else None
                 if file is None or entry.name in parts:
-                    raise BackupError("this backup holds what no gateway writes")
+                    raise BackupError(sentence("this backup holds what no gateway writes"))
                 parts[entry.name] = file.read()
     except (tarfile.TarError, ValueError, EOFError, OSError):
-        raise BackupError("this is no backup of a gateway") from None
+        raise BackupError(sentence("this is no backup of a gateway")) from None
     return parts
 
 
@@ -190,7 +195,9 @@ def plan(backup: Backup, configuration: Path) -> Restored:
         document = tomllib.loads(backup.parts[CONFIGURATION].decode("utf-8-sig"))
         settings = Settings.model_validate(document, context=context)
     except ValueError:  # pydantic's ValidationError is one: its text would show what stands in the file
-        raise BackupError("the configuration in this backup is of no use to this version of the gateway") from None
+        raise BackupError(
+            sentence("the configuration in this backup is of no use to this version of the gateway")
+        ) from None
     _must_make_sense(backup)
     named, state = named_files(settings), settings.gateway.state
     targets = {path: backup.parts[FILES + name] for name, path in named.items() if FILES + name in backup.parts}
@@ -223,7 +230,7 @@ def build(directory: Path, backup: Backup) -> None:
                 last = manifest.sequence or 0
                 record(connection, manifest.session, Progress(published=last, delivered=last))
     except (StoreError, sqlite3.Error, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise BackupError("the registry in this backup makes no sense; take another one") from None
+        raise BackupError(sentence("the registry in this backup makes no sense; take another one")) from None
 
 
 def _fill(connection: sqlite3.Connection, rows: Mapping[str, list[list[Any]]]) -> None:

@@ -27,6 +27,7 @@ from gateway.core.sighting import ClockQuality, Moment, Sighting
 from gateway.core.watchdog import ReaderSigns
 from gateway.language import _
 from gateway.log import Message, log, security, told
+from gateway.sentence import sentence
 from gateway.sources.source import Source, SourceStatus
 from gateway.store import sun_counters, usage
 from gateway.store.ballast import Ballast
@@ -51,7 +52,7 @@ LAST_EVENTS = 8
 """So many events are shown to staff as the last."""
 UNCOMMITTED = 64
 """So many patient commits may be under way; then sources wait, and memory stays bounded."""
-NEARLY_FULL = (
+NEARLY_FULL = sentence(
     "the disk is nearly full, without room for the reserve that keeps the store working; when it is full, the least"
     " worthy events give way: free some space on it"
 )
@@ -440,12 +441,14 @@ class Capture:
         wrong = self.path.subjects.condition(self.clock.now()) | {"store": self._store_fault()}
         wrong |= {condition_of(each.reader): _wrong_with(each) for each in self.readers.values()}
         if self.bad_signatures:
-            wrong["signatures"] = f"{self.bad_signatures} messages in uplink.db bear no signature that counts here"
+            wrong["signatures"] = sentence(
+                "{bad_signatures} messages in uplink.db bear no signature that counts here"
+            ).format(bad_signatures=self.bad_signatures)
         return wrong
 
     def _store_fault(self) -> str | None:
         if self._refused is not None:
-            return f"{self._refused}: events are not accepted"
+            return sentence("{refused}: events are not accepted").format(refused=self._refused)
         return NEARLY_FULL if self.ballast.missed else None
 
     async def _tell_condition(self) -> None:
@@ -533,7 +536,9 @@ class Capture:
             raise self._damaged("the uplink cannot read it")
 
     def _damaged(self, wrong: str) -> CorruptError:
-        return CorruptError("use", self.followed.directory / CAPTURE.file, wrong, "It is mended at the next start")
+        return CorruptError(
+            "use", self.followed.directory / CAPTURE.file, wrong, sentence("It is mended at the next start")
+        )
 
 
 def happened(draft: Draft) -> Happened:

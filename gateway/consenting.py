@@ -20,14 +20,14 @@ from gateway.core.receipt import receipt, record
 from gateway.core.record import TOKENS, Grant, TooManyError, granted
 from gateway.core.sighting import ClockQuality
 from gateway.customers import Asked, Customers, Withdrawal, to_the_end
-from gateway.language import _
+from gateway.language import _, later
 from gateway.store.customer import Customer
 from gateway.store.outbox import Outbox
 
 DAY_MS = 86_400_000
 _TAKES = {
-    "language": "--language takes a language tag like de or fr-CH",
-    "notice_version": "--notice takes 1 to 128 characters",
+    "language": later("--language takes a language tag like de or fr-CH"),
+    "notice_version": later("--notice takes 1 to 128 characters"),
 }
 _NOBODY = ("h1." + 22 * "A",)
 """A handle with which a record is tried before there is one."""
@@ -97,9 +97,12 @@ class Consenting:
             ) from None
         except ValidationError as error:
             fields = [str(each["loc"][0]) for each in error.errors(include_input=False) if each["loc"]]
-            said = [_TAKES[name] for name in fields if name in _TAKES]
+            said = [_(_TAKES[name]) for name in fields if name in _TAKES]
             raise RequestError(
-                "; ".join(said) or f"this consent cannot be recorded: {', '.join(fields)} is not what a record takes"
+                "; ".join(said)
+                or _("this consent cannot be recorded: {names} is not what a record takes").format(
+                    names=", ".join(fields)
+                )
             ) from None
         except (OverflowError, ValueError):
             raise RequestError(_("the consent would end beyond the calendar; say fewer --days")) from None

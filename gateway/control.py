@@ -24,6 +24,7 @@ from typing import Any
 
 from gateway.language import _, spoken, spoken_to
 from gateway.log import Message, log, security, told
+from gateway.sentence import sentence
 from gateway.store.database import StoreError, access_hint
 
 Answer = dict[str, Any]
@@ -117,7 +118,7 @@ def bound(path: Path, kind: socket.SocketKind) -> Iterator[socket.socket]:
         try:
             _bind(made, path)
         except OSError as error:
-            wrong = error.strerror or "unknown error"
+            wrong = error.strerror or sentence("unknown error")
             raise StoreError("listen at", path, wrong, access_hint(path.parent)) from None
         try:
             yield made

@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from gateway.config import Settings
 from gateway.keys import KeyFileError, destroy, replace_secret, write_secret
+from gateway.sentence import sentence
 
 LONGEST_NAME: Final = 64
 """Characters of a name in a certificate (RFC 5280, appendix A.1, ub-common-name)."""
@@ -65,15 +66,19 @@ def install(settings: Settings, pem: bytes, now_ms: int) -> int:
     try:
         held = x509.load_pem_x509_certificates(pem)
     except ValueError:
-        raise EnrolmentError("that is no certificate in PEM: -----BEGIN CERTIFICATE-----") from None
+        raise EnrolmentError(sentence("that is no certificate in PEM: -----BEGIN CERTIFICATE-----")) from None
     from_ms, until_ms = (
         int(at.timestamp() * 1000) for at in (held[0].not_valid_before_utc, held[0].not_valid_after_utc)
     )
     if not from_ms <= now_ms < until_ms:
-        raise EnrolmentError("that certificate is not valid now; look at the clock, or have another one issued")
+        raise EnrolmentError(
+            sentence("that certificate is not valid now; look at the clock, or have another one issued")
+        )
     fits = [each for each in (next_key(key), key) if each.exists() and _public(_private(each)) == _public(held[0])]
     if not fits:
-        raise EnrolmentError("that certificate is for another key; have it issued for the request that setup has made")
+        raise EnrolmentError(
+            sentence("that certificate is for another key; have it issued for the request that setup has made")
+        )
     chain = b"".join(each.public_bytes(Encoding.PEM) for each in held).decode().rstrip("\n")
     if fits[0] != key:
         replace_secret(key, fits[0].read_text(encoding="ascii").rstrip("\n"))
@@ -88,7 +93,9 @@ def install(settings: Settings, pem: bytes, now_ms: int) -> int:
 def _pair(settings: Settings) -> tuple[Path, Path]:
     certificate, key = settings.mqtt.certificate, settings.mqtt.key
     if certificate is None or key is None:
-        raise EnrolmentError("the configuration names no mqtt.certificate and mqtt.key: say there where they will lie")
+        raise EnrolmentError(
+            sentence("the configuration names no mqtt.certificate and mqtt.key: say there where they will lie")
+        )
     return certificate, key
 
 
@@ -96,9 +103,15 @@ def _private(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
         key = load_pem_private_key(path.read_bytes(), None)
     except (OSError, ValueError, TypeError):
-        raise KeyFileError(f"cannot read the private key {path}: it is none that is in PEM and not encrypted") from None
+        raise KeyFileError(
+            sentence("cannot read the private key {path}: it is none that is in PEM and not encrypted").format(
+                path=path
+            )
+        ) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise EnrolmentError(f"{path} is a key of another kind than is made here; move it away for a new one")
+        raise EnrolmentError(
+            sentence("{path} is a key of another kind than is made here; move it away for a new one").format(path=path)
+        )
     return key
 
 

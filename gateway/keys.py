@@ -23,7 +23,8 @@ from gateway.core.eid import BeaconKey
 from gateway.core.eid import from_json as beacons_from_json
 from gateway.core.event import rfc3339
 from gateway.core.pseudonym import Epoch, KeyRing, derive
-from gateway.language import _
+from gateway.language import _, said
+from gateway.sentence import sentence
 from gateway.store.database import StoreError, access_hint
 from gateway.store.device import PUBLIC, leave_public, public_key, public_text
 
@@ -47,12 +48,22 @@ def key_ring(settings: Settings) -> KeyRing | None:
         ring = read_ring(path)
     except KeyFileError as error:
         raise ConfigError(
-            [Problem(str(path), None, "pseudonym.keys", str(error), "derive it again: touchpoint keys derive --help")]
+            [
+                Problem(
+                    str(path),
+                    None,
+                    "pseudonym.keys",
+                    str(error),
+                    sentence("derive it again: touchpoint keys derive --help"),
+                )
+            ]
         ) from None
     here = (settings.gateway.tenant, settings.gateway.site)
     if (ring.tenant, ring.site) != here:
-        wrong = f"this ring is for {ring.tenant}/{ring.site}, the gateway stands at {here[0]}/{here[1]}"
-        raise ConfigError([Problem(str(path), None, "pseudonym.keys", wrong, "derive the ring of this site")])
+        wrong = sentence("this ring is for {tenant}/{site}, the gateway stands at {tenant_here}/{site_here}").format(
+            tenant=ring.tenant, site=ring.site, tenant_here=here[0], site_here=here[1]
+        )
+        raise ConfigError([Problem(str(path), None, "pseudonym.keys", wrong, sentence("derive the ring of this site"))])
     return ring
 
 
@@ -63,7 +74,7 @@ def read_ring(path: Path) -> KeyRing:
     except (OSError, UnicodeDecodeError) as error:
         raise KeyFileError(_("cannot read the key ring {path}: {why}").format(path=path, why=_why(error))) from None
     except ValueError as error:
-        raise KeyFileError(_("{path} is not a key ring: {error}").format(path=path, error=error)) from None
+        raise KeyFileError(_("{path} is not a key ring: {error}").format(path=path, error=said(error))) from None
 
 
 def link_keys(settings: Settings) -> LinkKeys | None:
@@ -74,7 +85,7 @@ def link_keys(settings: Settings) -> LinkKeys | None:
     try:
         return read_link_keys(path)
     except KeyFileError as error:
-        help_ = "make one: touchpoint codes key --help"
+        help_ = sentence("make one: touchpoint codes key --help")
         raise ConfigError([Problem(str(path), None, "links.signing_keys", str(error), help_)]) from None
 
 
@@ -87,7 +98,7 @@ def read_link_keys(path: Path) -> LinkKeys:
             _("cannot read the keys of links {path}: {why}").format(path=path, why=_why(error))
         ) from None
     except ValueError as error:
-        raise KeyFileError(f"{path}: {error}") from None
+        raise KeyFileError(f"{path}: {said(error)}") from None
 
 
 def tag_keys(settings: Settings) -> TagKeys:
@@ -95,14 +106,16 @@ def tag_keys(settings: Settings) -> TagKeys:
     path = settings.sun.path
     if path is None or not path.exists():
         return TagKeys()
-    again = "derive it again at the trust service, and bring it here"
+    again = sentence("derive it again at the trust service, and bring it here")
     try:
         tenant, site, keys = read_tag_keys(path)
     except KeyFileError as error:
         raise ConfigError([Problem(str(path), None, "sun.keys", str(error), again)]) from None
     here = (settings.gateway.tenant, settings.gateway.site)
     if (tenant, site) != here:
-        wrong = f"these keys are for {tenant}/{site}, the gateway stands at {here[0]}/{here[1]}"
+        wrong = sentence("these keys are for {tenant}/{site}, the gateway stands at {tenant_here}/{site_here}").format(
+            tenant=tenant, site=site, tenant_here=here[0], site_here=here[1]
+        )
         raise ConfigError([Problem(str(path), None, "sun.keys", wrong, again)])
     return keys
 
@@ -114,7 +127,9 @@ def read_tag_keys(path: Path) -> tuple[str, str, TagKeys]:
     except (OSError, UnicodeDecodeError) as error:
         raise KeyFileError(_("cannot read the keys of tags {path}: {why}").format(path=path, why=_why(error))) from None
     except ValueError as error:
-        raise KeyFileError(_("{path} is no file of keys of tags: {error}").format(path=path, error=error)) from None
+        raise KeyFileError(
+            _("{path} is no file of keys of tags: {error}").format(path=path, error=said(error))
+        ) from None
 
 
 def beacon_keys(settings: Settings) -> tuple[BeaconKey, ...]:
@@ -126,7 +141,7 @@ def beacon_keys(settings: Settings) -> tuple[BeaconKey, ...]:
         return beacons_from_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         why = _why(error) if isinstance(error, OSError | UnicodeDecodeError) else f"{error}"
-        what = f"cannot read the keys of the store's beacons: {why}"
+        what = sentence("cannot read the keys of the store's beacons: {why}").format(why=why)
         raise ConfigError([Problem(str(path), None, "ble.beacons", what, "see firmware-notes/ble.md")]) from None
 
 
@@ -294,17 +309,24 @@ def rotated(ring: KeyRing, root: bytes, spans: Iterable[tuple[str, int, int | No
 def ring_warnings(ring: KeyRing, now_ms: int) -> list[str]:
     """Say which epochs of a ring should be gone, and which are missing."""
     overdue = [
-        f"epoch {epoch.id} ended at {rfc3339(epoch.until_ms or 0)}, more than 72 hours ago: touchpoint keys retire"
+        sentence("epoch {id} ended at {at}, more than 72 hours ago: touchpoint keys retire").format(
+            id=epoch.id, at=rfc3339(epoch.until_ms or 0)
+        )
         for epoch in ring.epochs
         if not epoch.usable(now_ms)
     ]
-    renew = "add it at the trust service (touchpoint keys rotate) and bring the ring here"
+    renew = sentence("add it at the trust service (touchpoint keys rotate) and bring the ring here")
     current = ring.current(now_ms)
     if current is None:
-        return [*overdue, f"no epoch is in force, so no event names a subject: {renew}"]
+        return [*overdue, sentence("no epoch is in force, so no event names a subject: {renew}").format(renew=renew)]
     ends_ms = current.until_ms
     if ends_ms is not None and ends_ms - now_ms <= AHEAD_MS and ring.current(ends_ms) is None:
-        return [*overdue, f"epoch {current.id} ends at {rfc3339(ends_ms)} and the ring holds none after it: {renew}"]
+        return [
+            *overdue,
+            sentence("epoch {id} ends at {at} and the ring holds none after it: {renew}").format(
+                id=current.id, at=rfc3339(ends_ms), renew=renew
+            ),
+        ]
     return overdue
 
 
@@ -336,7 +358,7 @@ def device_key(settings: Settings) -> Ed25519PrivateKey:
         leave_public(state, key.public_key())
     except (KeyFileError, OSError) as error:
         raise ConfigError(
-            [Problem(str(path), None, "consent.device_key", str(error), "make one: touchpoint keys new FILE")]
+            [Problem(str(path), None, "consent.device_key", str(error), sentence("make one: touchpoint keys new FILE"))]
         ) from None
     return key
 
@@ -392,7 +414,7 @@ def quarter(epoch: str) -> tuple[str, int, int]:
     """Return the epoch `2026Q4` with its first and its end millisecond (UTC). Raises ValueError."""
     found = _QUARTER.fullmatch(epoch)
     if found is None:
-        raise ValueError(f"{epoch} is not a quarter like 2026Q4")
+        raise ValueError(sentence("{epoch} is not a quarter like 2026Q4").format(epoch=epoch))
     year, number = int(found[1]), int(found[2])
     return epoch, _start(year, number), _start(year + number // 4, number % 4 + 1)
 
@@ -413,4 +435,4 @@ def _text(key: bytes) -> str:
 
 
 def _why(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or "it is not text of the expected kind"
+    return (error.strerror if isinstance(error, OSError) else None) or sentence("it is not text of the expected kind")

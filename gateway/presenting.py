@@ -12,7 +12,7 @@ from gateway.core.authenticity import Reading
 from gateway.core.record import TOKENS
 from gateway.core.registry import Bearer
 from gateway.core.sighting import Advertisement, Identifier, Scan, Sighting
-from gateway.language import _
+from gateway.language import _, said
 
 PRESENT_SECONDS = 60.0
 """So long each token is waited for."""
@@ -129,7 +129,7 @@ def _reader(capture: Capture, name: object) -> str:
     if status is None or not status.up:
         raise RequestError(
             _("reader {name} is not working: {reason}").format(
-                name=chosen, reason=_(str(status.reason)) if status else _("the daemon is not running")
+                name=chosen, reason=said(status.reason) if status else _("the daemon is not running")
             )
         )
     return chosen

@@ -19,6 +19,7 @@ from gateway.core.sighting import Moment, Sighting
 from gateway.daemon.capture import authenticator, registry, sighting_path
 from gateway.daemon.trust import ledger as ledger_of
 from gateway.keys import key_ring
+from gateway.sentence import sentence
 from gateway.sources.recording import ClockStep, Condition, Recorded, parse
 from gateway.store.backlog import Backlog
 from gateway.store.database import StoreError, only_one, open_writer, transaction
@@ -62,7 +63,12 @@ class Replay:
     def _play(self, path: SightingPath, outbox: Outbox) -> None:
         with transaction(outbox.connection):
             if not outbox.open(self._session(), self.start_ms):
-                raise StoreError("replay into", self.state, "it holds a session already", "Name a new directory")
+                raise StoreError(
+                    "replay into",
+                    self.state,
+                    sentence("it holds a session already"),
+                    sentence("Name a new directory"),
+                )
         drafts: list[Draft] = []
         since = 0
         for outcome in self._outcomes(path):

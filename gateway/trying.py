@@ -15,7 +15,7 @@ from gateway.control import Answer, Handler, RequestError, Tell
 from gateway.core.authenticity import Reading
 from gateway.core.registry import Bearer, Known, Registry
 from gateway.core.sighting import Advertisement, Sighting
-from gateway.language import _
+from gateway.language import _, said
 
 LONGEST_SECONDS: Final = 600.0
 
@@ -38,7 +38,7 @@ class Trying:
         if status is None or not status.up:
             raise RequestError(
                 _("reader {name} is not working: {reason}").format(
-                    name=name, reason=_(str(status.reason)) if status else _("it is not opened yet")
+                    name=name, reason=said(status.reason) if status else _("it is not opened yet")
                 )
             )
         return await self.read(name, lambda: self.capture.borrow(name), request, tell)

@@ -26,6 +26,7 @@ from gateway.keys import (
     ring_secrets,
     tag_secret_path,
 )
+from gateway.sentence import sentence
 from gateway.store.database import only_one
 from gateway.store.device import PUBLIC
 from gateway.store.publishing import FILE as PUBLISHING
@@ -183,6 +184,6 @@ def remove(what: Belongings) -> Iterator[tuple[Path, str | None]]:
         except KeyFileError as error:
             yield path, str(error)
         except OSError as error:
-            yield path, f"cannot remove {path}: {error.strerror}"
+            yield path, sentence("cannot remove {path}: {error}").format(path=path, error=error.strerror)
         else:
             yield path, None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.command import Config, Json, fail, failures_explained, settings_from, show_json
-from gateway.language import _
+from gateway.language import _, said
 
 if TYPE_CHECKING:
     import sqlite3
@@ -68,7 +68,7 @@ def verify(
         show_json({"ok": not problems, "first": first, "last": number, "head": newest, "problems": problems})
     else:
         for problem in problems:
-            typer.echo(problem)
+            typer.echo(said(problem))
         verdict = (
             _("Not in order: entries {first} to {number}, head {newest}.")
             if problems

@@ -11,7 +11,7 @@ import typer
 
 from gateway.cli.command import Config, fail, failures_explained, settings_from
 from gateway.cli.files import Force, must_be_new, write
-from gateway.language import _
+from gateway.language import _, said
 
 if TYPE_CHECKING:
     from gateway.backup import Backup, Restored
@@ -102,9 +102,9 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except AgeError as error:
-        fail(_("The backup cannot be opened: {reason}.").format(reason=error))
+        fail(_("The backup cannot be opened: {reason}.").format(reason=said(error)))
     except BackupError as error:
-        fail(str(error))
+        fail(said(error))
 
 
 def _write(settings: "Settings", file: Path, passphrase: str | None, recipients: list[str], *, ended: bool) -> None:

@@ -19,7 +19,7 @@ from gateway.cli.command import (
     show_json,
 )
 from gateway.cli.touchpoints import registered
-from gateway.language import _, several
+from gateway.language import _, said, several
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -205,7 +205,7 @@ def health(config: Config = None, *, json: Json = False) -> None:
         typer.echo(_("No beacon is registered: touchpoint beacons register TOUCHPOINT"), err=True)
     for each in told["down"]:
         wrong = _("reader {name} is not working: {reason}")
-        typer.echo(wrong.format(name=each["name"], reason=each["reason"]), err=True)
+        typer.echo(wrong.format(name=each["name"], reason=said(each["reason"])), err=True)
     if told["down"] or any(each["condition"] not in WELL for each in found):
         raise typer.Exit(FAILED)
 
@@ -313,7 +313,9 @@ def _must_have_listened(picture: dict[str, Any]) -> None:
 
 def _down(picture: dict[str, Any]) -> list[str]:
     told = _("reader {name} is not working: {reason}")
-    return [told.format(name=each["name"], reason=each["reason"]) for each in picture["readers"] if not each["up"]]
+    return [
+        told.format(name=each["name"], reason=said(each["reason"])) for each in picture["readers"] if not each["up"]
+    ]
 
 
 def _line(beacon: dict[str, Any]) -> str:

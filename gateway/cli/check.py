@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from gateway.cli.command import Config, Json, failures_explained, show_json
-from gateway.language import _
+from gateway.language import _, said, several
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,9 +48,13 @@ def _checked(path: "Path") -> tuple[list[str], list[str], list["Problem"]]:
 
 def _summary(path: "Path", settings: "Settings") -> str:
     gateway, mqtt = settings.gateway, settings.mqtt
-    return (
-        f"{path}: gateway {gateway.tenant}/{gateway.site}/{gateway.id}, {len(settings.readers)} readers,"
-        f" broker {mqtt.host}:{mqtt.port}"
+    return several(
+        "{path}: gateway {name}, {count} reader, broker {broker}",
+        "{path}: gateway {name}, {count} readers, broker {broker}",
+        len(settings.readers),
+        path=path,
+        name=f"{gateway.tenant}/{gateway.site}/{gateway.id}",
+        broker=f"{mqtt.host}:{mqtt.port}",
     )
 
 
@@ -73,7 +77,7 @@ def _secrets(settings: "Settings") -> tuple[list[str], list[str], list["Problem"
         else:
             ids = ", ".join(epoch.id for epoch in ring.epochs)
             good.append(_("{path}: key ring with {ids}").format(path=settings.pseudonym.path, ids=ids))
-            missing += [f"pseudonym: {text}" for text in ring_warnings(ring, Clock().now().wall_ms)]
+            missing += [f"pseudonym: {said(text)}" for text in ring_warnings(ring, Clock().now().wall_ms)]
     for look in (password, issuers, beacon_keys, tag_keys):
         try:
             look(settings)
@@ -92,9 +96,9 @@ def _show(good: list[str], warnings: list[str], problems: list["Problem"]) -> No
     for text in good:
         typer.echo(_("ok       {text}").format(text=text))
     for text in warnings:
-        typer.echo(_("warning  {text}").format(text=text))
+        typer.echo(_("warning  {text}").format(text=said(text)))
     for problem in problems:
-        typer.echo(str(problem), err=True)
+        typer.echo(problem.told(said), err=True)
 
 
 def _answer(path: "Path", warnings: list[str], problems: list["Problem"]) -> dict[str, object]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from gateway.language import _
+from gateway.language import _, said
 
 if TYPE_CHECKING:
     from gateway.config import Settings
@@ -61,7 +61,7 @@ def settings_from(option: Path | None) -> "Settings":
     try:
         return load(find(option))
     except ConfigError as error:
-        fail(str(error), EXIT_CONFIG)
+        fail(error.told(said), EXIT_CONFIG)
 
 
 @contextmanager
@@ -77,9 +77,9 @@ def failures_explained() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        fail(str(error), EXIT_CONFIG)
+        fail(error.told(said), EXIT_CONFIG)
     except (RequestError, StoreError, KeyFileError) as error:
-        fail(str(error))
+        fail(said(error))
     except sqlite3.Error as error:
         fail(
             _("the store cannot be read: {error}. The running gateway sets a damaged file aside by itself").format(
@@ -87,7 +87,7 @@ def failures_explained() -> Iterator[None]:
             )
         )
     except OSError as error:
-        fail(f"{error.filename or _('the system')}: {error.strerror}")
+        fail(f"{error.filename or _('the system')}: {said(error.strerror)}")
 
 
 def ask_gateway(settings: "Settings", request: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.command import Config, Json, Yes, confirm, fail, failures_explained, settings_from, show_json
-from gateway.language import _, several
+from gateway.language import _, said, several
 
 if TYPE_CHECKING:
     from gateway.bytesearch import Proof
@@ -133,7 +133,7 @@ def tags(
         try:
             listed = tagkeys.uids(uids.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise KeyFileError(_("{uids} is no list of UIDs: {error}").format(uids=uids, error=error)) from None
+            raise KeyFileError(_("{uids} is no list of UIDs: {error}").format(uids=uids, error=said(error))) from None
         held = add_tag_keys(out, tenant, site, tagkeys.derive(read_root(root), tenant, listed))
     typer.echo(
         _("{out}: the keys of {held} tags of {tenant}/{site}.").format(out=out, held=held, tenant=tenant, site=site)
@@ -259,7 +259,7 @@ def _spans(epochs: str | None, now_ms: int) -> list[tuple[str, int, int]]:
     try:
         return [quarter(epoch.strip()) for epoch in (epochs.split(",") if epochs else quarters(now_ms, 2))]
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--epochs") from None
+        raise typer.BadParameter(said(error), param_hint="--epochs") from None
 
 
 def _ids(epochs: "Sequence[Epoch]", but: "KeyRing | None" = None) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.command import Config, Json, fail, failures_explained, settings_from, show_json
-from gateway.language import _, several
+from gateway.language import _, said, several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +82,7 @@ def verify(config: Config = None, *, state: State = None, json: Json = False) ->
         show_json({"ok": not report.problems, **report.numbers, "problems": report.problems})
     else:
         for problem in report.problems:
-            typer.echo(problem)
+            typer.echo(said(problem))
         numbers = ", ".join(f"{name} {number}" for name, number in report.numbers.items())
         verdict = _("It does not add up: {numbers}.") if report.problems else _("All in order: {numbers}.")
         typer.echo(verdict.format(numbers=numbers))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.command import Config, Json, asked, fail, failures_explained, say_where, settings_from, show_json
-from gateway.language import _
+from gateway.language import _, said
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -77,7 +77,7 @@ def _state(reader: dict[str, Any]) -> str:
         return _("the gateway is not running")
     if reader["up"] is None:
         return _("starting")
-    return _("up") if reader["up"] else _(str(reader["reason"]))
+    return _("up") if reader["up"] else said(reader["reason"])
 
 
 @app.command(

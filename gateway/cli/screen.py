@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from gateway.language import _, several
+from gateway.language import _, said, several
 
 WIDTH, HEIGHT = 80, 24
 LABEL = 11
@@ -53,7 +53,7 @@ def _parts(found: Mapping[str, Any], most: int) -> Iterator[tuple[str, str]]:
     readers = found["readers"]
     names = sorted(readers, key=lambda name: bool(readers[name]["up"]))  # what is down is not what is left out
     for at, name in enumerate(names[:most]):
-        how = _("up") if readers[name]["up"] else _(str(readers[name]["reason"]))
+        how = _("up") if readers[name]["up"] else said(readers[name]["reason"])
         yield _("Readers") if at == 0 else "", _("{name}: {state}").format(name=name, state=how)
     if len(names) > most:
         yield "", several("and {count} more", "and {count} more", len(names) - most)
@@ -99,7 +99,7 @@ def _outbox(found: Mapping[str, Any]) -> str:
 def _broker(broker: Mapping[str, Any] | None) -> str:
     if broker is None:
         return _("not known")
-    return _("connected") if broker["ok"] else _(str(broker["reason"]))
+    return _("connected") if broker["ok"] else said(broker["reason"])
 
 
 def _counted(counters: Mapping[str, int], waiting: int, refused: Mapping[str, int]) -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ import typer
 from gateway.cli.backup import give
 from gateway.cli.command import Config, fail, failures_explained, settings_from
 from gateway.cli.files import Force, must_be_new, write
-from gateway.language import _, several
+from gateway.language import _, said, several
 
 if TYPE_CHECKING:
     from gateway.config import Settings
@@ -179,7 +179,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except EnrolmentError as error:
-        fail(str(error))
+        fail(said(error))
 
 
 def _set_up(path: Path, answers: Answers) -> None:
@@ -225,7 +225,10 @@ def _must_be_usable(path: Path, text: str) -> None:
         try:
             load(draft)
         except ConfigError as error:
-            problems = "\n".join(": ".join(filter(None, (each.key, each.wrong, each.hint))) for each in error.problems)
+            problems = "\n".join(
+                ": ".join(filter(None, (each.key, said(each.wrong), each.hint and said(each.hint))))
+                for each in error.problems
+            )
             fail(
                 _("Nothing was written, since an answer is of no use:\n{problems}").format(problems=problems),
                 EXIT_CONFIG,

@@ -8,7 +8,7 @@ import typer
 
 from gateway.cli.command import Config, Json, fail, failures_explained, settings_from, show_json
 from gateway.cli.screen import Problem, screen
-from gateway.language import _
+from gateway.language import _, said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,20 +150,20 @@ def _problems(found: dict[str, Any]) -> list[Problem]:
     down = {name: each for name, each in found["readers"].items() if not each["up"] and not each["lent"]}
     wrong = _("reader {name}: {reason}")
     advice = _("is it plugged in, has it power? then: touchpoint doctor")
-    problems += [Problem(wrong.format(name=name, reason=_(str(each["reason"]))), advice) for name, each in down.items()]
+    problems += [Problem(wrong.format(name=name, reason=said(each["reason"])), advice) for name, each in down.items()]
     if found["broker"] is None:
         problems.append(Problem(_("the uplink half has not reported yet"), _("is it running? touchpoint doctor")))
     elif not found["broker"]["ok"]:
         advice = _("events wait on the disk meanwhile; look at the network, then: touchpoint doctor")
-        problems.append(Problem(_("broker: {reason}").format(reason=_(str(found["broker"]["reason"]))), advice))
-    said = {name: wrong for name, wrong in found["health"].items() if name != "keys" and not is_of_reader(name)}
-    problems += [Problem(f"{name}: {_(wrong)}", _advice(name)) for name, wrong in said.items() if wrong]
+        problems.append(Problem(_("broker: {reason}").format(reason=said(found["broker"]["reason"])), advice))
+    health = {name: wrong for name, wrong in found["health"].items() if name != "keys" and not is_of_reader(name)}
+    problems += [Problem(f"{name}: {said(wrong)}", _advice(name)) for name, wrong in health.items() if wrong]
     if not found["key"]:
         wrong = _("no key is in force: no subject is named in any event")
         problems.append(Problem(wrong, _("see touchpoint keys --help")))
     elif found["health"].get("keys"):
         reason = str(found["health"]["keys"])
-        wrong = _("keys: {reason}").format(reason=_(reason))
+        wrong = _("keys: {reason}").format(reason=said(reason))
         problems.append(Problem(wrong, _("see touchpoint keys --help")))
     if found["clock"] == "unsynced":
         wrong = _("the clock is not synced: no subject is named until it is")

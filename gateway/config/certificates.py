@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.config.problem import Problem
 from gateway.config.settings import Settings
+from gateway.sentence import sentence
 
 EXPIRES_DAYS: Final = 30
 """So long before a certificate expires somebody is told."""
@@ -42,8 +43,8 @@ def expiry_fault(settings: Settings, now_ms: int) -> str | None:
     for each in validities(settings):
         days = (each.until_ms - now_ms) // DAY_MS
         if days < EXPIRES_DAYS:
-            when = "has expired" if days < 0 else f"expires in {days} days"
-            return f"{each.setting} {when}: see touchpoint setup --renew"
+            when = sentence("has expired") if days < 0 else sentence("expires in {days} days").format(days=days)
+            return sentence("{setting} {when}: see touchpoint setup --renew").format(setting=each.setting, when=when)
     return None
 
 
@@ -59,7 +60,10 @@ def tls_problems(settings: Settings) -> list[Problem]:
     for setting in ("mqtt.ca", "mqtt.certificate"):
         path = named[setting]
         if path is not None and setting not in found and not _holds_certificates(path):
-            found[setting] = f"{path} holds no certificate", "name a file in PEM: -----BEGIN CERTIFICATE-----"
+            found[setting] = (
+                sentence("{path} holds no certificate").format(path=path),
+                sentence("name a file in PEM: -----BEGIN CERTIFICATE-----"),
+            )
     if mqtt.certificate is not None and not found.keys() - {"mqtt.ca"} and (fault := _key_fault(named)):
         found["mqtt.certificate" if mqtt.key is None else "mqtt.key"] = fault
     return [Problem(str(settings.file), None, setting, *fault) for setting, fault in found.items()]
@@ -70,12 +74,12 @@ def _unread(path: Path) -> tuple[str, str] | None:
     try:
         path.read_bytes()
     except FileNotFoundError:
-        return f"there is no file {path}", "put it there, or name another"
+        return sentence("there is no file {path}").format(path=path), sentence("put it there, or name another")
     except IsADirectoryError:
-        return f"{path} is a directory", "name the file in it"
+        return sentence("{path} is a directory").format(path=path), sentence("name the file in it")
     except OSError as error:
-        hint = "give the user that the gateway runs as the right to read it"
-        return f"{path} cannot be read: {error.strerror}", hint
+        hint = sentence("give the user that the gateway runs as the right to read it")
+        return sentence("{path} cannot be read: {error}").format(path=path, error=error.strerror), hint
     return None
 
 
@@ -96,12 +100,20 @@ def _key_fault(named: dict[str, Path | None]) -> tuple[str, str] | None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, _nobody_types)
     except _EncryptedError:
-        return f"the private key in {holder} is encrypted", "store it without a passphrase, for its owner only"
+        return sentence("the private key in {holder} is encrypted").format(holder=holder), sentence(
+            "store it without a passphrase, for its owner only"
+        )
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            return f"the private key in {holder} is not that of {certificate}", "name the pair that was issued together"
-        where = "name it with mqtt.key" if key is None else "name a file in PEM: -----BEGIN PRIVATE KEY-----"
-        return f"{holder} holds no private key", where
+            return sentence("the private key in {holder} is not that of {certificate}").format(
+                holder=holder, certificate=certificate
+            ), sentence("name the pair that was issued together")
+        where = (
+            sentence("name it with mqtt.key")
+            if key is None
+            else sentence("name a file in PEM: -----BEGIN PRIVATE KEY-----")
+        )
+        return sentence("{holder} holds no private key").format(holder=holder), where
     return None
 
 

@@ -12,6 +12,7 @@ from gateway.config.problem import ConfigError, Problem, line_of, lines_of, prob
 from gateway.config.rules import ENOUGH_BITS, bearer_bits
 from gateway.config.secret import secret_path
 from gateway.config.settings import Settings
+from gateway.sentence import sentence
 from gateway.store.database import access_hint
 
 DEFAULT: Final = Path("/etc/touchpoint/gateway.toml")
@@ -42,12 +43,18 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        hint = f"start from config/gateway.toml, or name the file with --config or {VARIABLE}"
-        raise _unreadable(path, "there is no such file", hint) from None
+        hint = sentence("start from config/gateway.toml, or name the file with --config or {variable}").format(
+            variable=VARIABLE
+        )
+        raise _unreadable(path, sentence("there is no such file"), hint) from None
     except UnicodeDecodeError:
-        raise _unreadable(path, "it is not UTF-8 text", "save it as UTF-8") from None
+        raise _unreadable(path, sentence("it is not UTF-8 text"), sentence("save it as UTF-8")) from None
     except OSError as error:
-        raise _unreadable(path, f"it cannot be read: {error.strerror}", "name a file that this user may read") from None
+        raise _unreadable(
+            path,
+            sentence("it cannot be read: {error}").format(error=error.strerror),
+            sentence("name a file that this user may read"),
+        ) from None
 
 
 def _unreadable(path: Path, what: str, hint: str) -> ConfigError:
@@ -59,8 +66,10 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         what, line, column = _syntax(str(error), text)
-        hint = f"see column {column}" if column else None
-        raise ConfigError([Problem(str(path), line, "", f"not TOML: {what}", hint)]) from None
+        hint = sentence("see column {column}").format(column=column) if column else None
+        raise ConfigError(
+            [Problem(str(path), line, "", sentence("not TOML: {what}").format(what=what), hint)]
+        ) from None
 
 
 def _syntax(message: str, text: str) -> tuple[str, int, int]:
@@ -75,7 +84,9 @@ def _twice(path: Path, text: str, document: Mapping[str, Any]) -> list[Problem]:
     """Find readers of the same name, even where something else is wrong with them."""
     names, lines = _reader_names(document), lines_of(text)
     return [
-        Problem(str(path), line_of(lines, ("reader", at, "name")), "reader.name", "another reader has this name")
+        Problem(
+            str(path), line_of(lines, ("reader", at, "name")), "reader.name", sentence("another reader has this name")
+        )
         for at, name in enumerate(names)
         if name is not None and name in names[:at]
     ]
@@ -96,14 +107,18 @@ def password(settings: Settings) -> str | None:
     path = secret_path(named)
     if path is None:
         raise _no_password(
-            settings, f"systemd gave this process no credential {named}", "add LoadCredential= to the unit"
+            settings,
+            sentence("systemd gave this process no credential {named}").format(named=named),
+            sentence("add LoadCredential= to the unit"),
         )
     try:
         return path.read_text(encoding="utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise _no_password(settings, f"{path} is not UTF-8 text", None) from None
+        raise _no_password(settings, sentence("{path} is not UTF-8 text").format(path=path), None) from None
     except OSError as error:
-        raise _no_password(settings, f"{path} cannot be read: {error.strerror}", None) from None
+        raise _no_password(
+            settings, sentence("{path} cannot be read: {error}").format(path=path, error=error.strerror), None
+        ) from None
 
 
 def _no_password(settings: Settings, what: str, hint: str | None) -> ConfigError:
@@ -114,10 +129,14 @@ def warnings(settings: Settings) -> list[str]:
     """Return what works, but should be looked at."""
     gateway, mqtt = settings.gateway, settings.mqtt
     said = {
-        f"mqtt: without ca, events travel to {mqtt.host} unencrypted": mqtt.ca is None,
-        "clock: source is trusted, so a wrong clock goes unnoticed": settings.clock.source == "trusted",
-        f"gateway: the state directory {gateway.state} does not exist yet": not gateway.state.exists(),
-        f"gateway: the state directory cannot be written: {access_hint(gateway.state)}": _locked(gateway.state),
+        sentence("mqtt: without ca, events travel to {host} unencrypted").format(host=mqtt.host): mqtt.ca is None,
+        sentence("clock: source is trusted, so a wrong clock goes unnoticed"): settings.clock.source == "trusted",
+        sentence("gateway: the state directory {state} does not exist yet").format(
+            state=gateway.state
+        ): not gateway.state.exists(),
+        sentence("gateway: the state directory cannot be written: {hint}").format(
+            hint=access_hint(gateway.state)
+        ): _locked(gateway.state),
     }
     return [*(text for text, applies in said.items() if applies), *_weak(settings)]
 
@@ -130,7 +149,9 @@ def _weak(settings: Settings) -> list[str]:
     """Name the rules for tokens that can be found by trying."""
     bits = {each: bearer_bits(each.kind, each.prefix, each.token_bits) for each in settings.bearers}
     return [
-        f"bearer {rule.kind}:{rule.prefix}: tokens with {random} random bits at most can be found by trying"
+        sentence("bearer {kind}:{prefix}: tokens with {random} random bits at most can be found by trying").format(
+            kind=rule.kind, prefix=rule.prefix, random=random
+        )
         for rule, random in bits.items()
         if random < ENOUGH_BITS
     ]

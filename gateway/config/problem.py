@@ -7,13 +7,15 @@ parser of the standard library keeps positions.
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
+
+from gateway.sentence import sentence
 
 Place = tuple[str | int, ...]
 """Where in the document, as pydantic gives it: `("reader", 0, "kind")`."""
@@ -26,12 +28,25 @@ _OF_KEY = "[key]"
 """What pydantic adds to the place when the key of a mapping is wrong."""
 _KEY = re.compile(r"\s*([A-Za-z0-9_.\"'\s-]+?)\s*=")
 _SAID = {
-    "missing": "is missing",
-    "extra_forbidden": "unknown key",
-    "model_type": "must be a table",
-    "model_attributes_type": "must be a table",
-    "tuple_type": "must be tables, each begun with [[{key}]]",
-    "is_instance_of": "must be a path in quotation marks",
+    "missing": sentence("is missing"),
+    "extra_forbidden": sentence("unknown key"),
+    "model_type": sentence("must be a table"),
+    "model_attributes_type": sentence("must be a table"),
+    "tuple_type": sentence("must be tables, each begun with [[{key}]]"),
+    "is_instance_of": sentence("must be a path in quotation marks"),
+    "string_type": sentence("must be a valid string"),
+    "int_type": sentence("must be a valid integer"),
+    "float_type": sentence("must be a valid number"),
+    "finite_number": sentence("must be a finite number"),
+    "bool_type": sentence("must be a valid boolean"),
+    "literal_error": sentence("must be {expected}"),
+    "enum": sentence("must be {expected}"),
+    "greater_than": sentence("must be greater than {gt}"),
+    "greater_than_equal": sentence("must be greater than or equal to {ge}"),
+    "less_than": sentence("must be less than {lt}"),
+    "less_than_equal": sentence("must be less than or equal to {le}"),
+    "string_too_short": sentence("must have at least {min_length} characters"),
+    "string_too_long": sentence("must have at most {max_length} characters"),
 }
 """What pydantic calls by names of Python, in words of TOML."""
 _SECRETS = ("password", "passphrase", "secret")
@@ -50,9 +65,13 @@ class Problem:
     """What would be right."""
 
     def __str__(self) -> str:
+        return self.told(str)
+
+    def told(self, said: Callable[[str], str]) -> str:
+        """Return it in a line, with its sentences as `said` says them."""
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        text = ": ".join(part for part in (place, self.key, self.wrong) if part)
-        return text if self.hint is None else f"{text}; {self.hint}"
+        text = ": ".join(part for part in (place, self.key, said(self.wrong)) if part)
+        return text if self.hint is None else f"{text}; {said(self.hint)}"
 
 
 class ConfigError(Exception):
@@ -61,6 +80,10 @@ class ConfigError(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+
+    def told(self, said: Callable[[str], str]) -> str:
+        """Return every problem in a line, with its sentences as `said` says them."""
+        return "\n".join(each.told(said) for each in self.problems)
 
 
 def wrong(what: str, hint: str) -> PydanticCustomError:
@@ -120,7 +143,7 @@ def _wrong(error: ErrorDetails) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] in _SAID:
-        return _SAID[error["type"]].format(key=error["loc"][-1])
+        return _SAID[error["type"]].format(key=error["loc"][-1], **error.get("ctx", {}))
     return re.sub("^(Input|String|Value) should", "must", error["msg"])
 
 
@@ -132,7 +155,9 @@ def _hint(model: type[BaseModel], error: ErrorDetails) -> str | None:
         return str(context["hint"])
     field = field_at(model, place)
     example = next(iter((field and field.examples) or ()), None)
-    return None if example is None else f"for example {place[-1]} = {toml(example)}"
+    if example is None:
+        return None
+    return sentence("for example {key} = {value}").format(key=place[-1], value=toml(example))
 
 
 def _nearest(model: type[BaseModel], place: Place) -> str | None:
@@ -140,12 +165,14 @@ def _nearest(model: type[BaseModel], place: Place) -> str | None:
     *outer, key = place
     around = model_at(model, tuple(outer))
     if any(word in str(key).lower() for word in _SECRETS):
-        return "secrets never stand in this file: name the file that holds the password with mqtt.password_file"
+        return sentence(
+            "secrets never stand in this file: name the file that holds the password with mqtt.password_file"
+        )
     near = difflib.get_close_matches(str(key), names(around) if around else (), n=1)
     if near:
-        return f"did you mean {key_of((*outer, near[0]))}?"
+        return sentence("did you mean {key}?").format(key=key_of((*outer, near[0])))
     tables = [table for table, field in _fields(model).items() if (inner := inner_model(field)) and key in names(inner)]
-    return f"it belongs in [{tables[0]}]" if tables else None
+    return sentence("it belongs in [{tables}]").format(tables=tables[0]) if tables else None
 
 
 def names(model: type[BaseModel]) -> tuple[str, ...]:

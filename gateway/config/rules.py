@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gateway.core.decode import link
 from gateway.core.event import NAME
+from gateway.sentence import sentence
 
 SOCKET_PATH = 107
 """Bytes that the path of a Unix socket may have (unix(7): sun_path holds 108 with its end)."""
@@ -28,7 +29,11 @@ def socket_fault(directory: Path) -> str | None:
     """Say what is wrong with a directory of sockets; None if nothing."""
     length = len(bytes(directory / "control.sock"))
     return (
-        f"the path of the socket in it has {length} bytes, {SOCKET_PATH} are allowed" if length > SOCKET_PATH else None
+        sentence("the path of the socket in it has {length} bytes, {socket_path} are allowed").format(
+            length=length, socket_path=SOCKET_PATH
+        )
+        if length > SOCKET_PATH
+        else None
     )
 
 
@@ -50,11 +55,13 @@ def loopback(listen: str) -> tuple[str, int] | None:
 def prefix_fault(kind: str | None, prefix: str) -> tuple[str, str] | None:
     """Say why no identifier of this kind begins so, or too many do, and what would be right; None if it is fine."""
     if kind == "link" and (link.canonical(prefix) != prefix or prefix.count("/") < 3):  # noqa: PLR2004  # https://host/
-        return "is not a link in canonical text with a path", 'for example prefix = "https://id.acme.example/m/"'
+        return sentence("is not a link in canonical text with a path"), sentence(
+            'for example prefix = "https://id.acme.example/m/"'
+        )
     if kind in {"altbeacon", "eddystone-uid"} and not prefix:
-        return "is empty, so every such beacon would be a customer's", "the brand's namespace"
+        return sentence("is empty, so every such beacon would be a customer's"), sentence("the brand's namespace")
     if kind in _DIGITS and not re.fullmatch("[0-9a-f/-]*", prefix):
-        return "is not lower-case hexadecimal", "for example 04a1b2"
+        return sentence("is not lower-case hexadecimal"), sentence("for example 04a1b2")
     return None
 
 

@@ -27,6 +27,7 @@ from gateway.config.secret import secret_path
 from gateway.core.contract import Topics
 from gateway.core.event import Channel
 from gateway.core.purpose import IRI
+from gateway.sentence import sentence
 
 PLAIN, TLS = 1883, 8883
 """The registered ports of MQTT (IANA: mqtt, secure-mqtt)."""
@@ -34,7 +35,7 @@ PLAIN, TLS = 1883, 8883
 
 def _name(value: str) -> str:
     if not is_name(value):
-        raise ValueError("must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit")
+        raise ValueError(sentence("must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"))
     return value
 
 
@@ -43,7 +44,7 @@ def _beside(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str):
         return value
     if not value or "\0" in value:
-        raise ValueError("must be a path")
+        raise ValueError(sentence("must be a path"))
     return (info.context or {}).get("directory", Path()) / value
 
 
@@ -54,14 +55,20 @@ def _file_or_credential(value: str, info: ValidationInfo) -> str:
 def _nfc_device(value: str) -> str:
     """Accept what nfcpy can open. Its PN532 driver hands the port to a shell, so its characters are counted out."""
     if not _NFC_DEVICE.fullmatch(value):
-        raise wrong("is no NFC reader", 'for example "usb", "tty:USB0:pn532" or "tty:/dev/serial/by-id/usb-...:pn532"')
+        raise wrong(
+            sentence("is no NFC reader"),
+            sentence('for example "usb", "tty:USB0:pn532" or "tty:/dev/serial/by-id/usb-...:pn532"'),
+        )
     return value
 
 
 def _listen(value: str) -> str:
     """Accept what no other machine can reach."""
     if value not in {"socket", "off"} and loopback(value) is None:
-        raise wrong("is no address of this machine alone with a port", 'for example "127.0.0.1:9464"; or "socket"')
+        raise wrong(
+            sentence("is no address of this machine alone with a port"),
+            sentence('for example "127.0.0.1:9464"; or "socket"'),
+        )
     return value
 
 
@@ -126,7 +133,7 @@ class GatewaySettings(_Table):
     def _short_enough(cls, runtime: Path | None, info: ValidationInfo) -> Path | None:
         sockets = runtime or info.data.get("state")
         if sockets and (fault := socket_fault(sockets)):
-            raise wrong(fault, 'set a short one: runtime = "/run/touchpoint"')
+            raise wrong(fault, sentence('set a short one: runtime = "/run/touchpoint"'))
         return runtime
 
     @field_validator("time_zone")
@@ -135,7 +142,9 @@ class GatewaySettings(_Table):
         try:
             ZoneInfo("UTC" if time_zone is None else time_zone)
         except (ValueError, OSError, ZoneInfoNotFoundError):
-            raise wrong("is no time zone known here", 'for example "Europe/Zurich"; Debian: package tzdata') from None
+            raise wrong(
+                sentence("is no time zone known here"), sentence('for example "Europe/Zurich"; Debian: package tzdata')
+            ) from None
         return time_zone
 
     @property
@@ -190,29 +199,29 @@ class MqttSettings(_Table):
     @classmethod
     def _certificate_with_ca(cls, certificate: Path | None, info: ValidationInfo) -> Path | None:
         if certificate is not None and info.data.get("ca", certificate) is None:
-            raise wrong("is of no use without ca", "name the authority of the broker: mqtt.ca")
+            raise wrong(sentence("is of no use without ca"), sentence("name the authority of the broker: mqtt.ca"))
         return certificate
 
     @field_validator("key")
     @classmethod
     def _key_with_certificate(cls, key: Path | None, info: ValidationInfo) -> Path | None:
         if key is not None and info.data.get("certificate", key) is None:
-            raise wrong("is of no use without its certificate", "name it with mqtt.certificate")
+            raise wrong(sentence("is of no use without its certificate"), sentence("name it with mqtt.certificate"))
         return key
 
     @field_validator("password_file")
     @classmethod
     def _password_with_name(cls, file: str | None, info: ValidationInfo) -> str | None:
         if file is not None and info.data.get("username", file) is None:
-            raise wrong("is of no use without a name", "say who logs in with mqtt.username")
+            raise wrong(sentence("is of no use without a name"), sentence("say who logs in with mqtt.username"))
         return file
 
     @field_validator("protocol")
     @classmethod
     def _refusals_show(cls, protocol: str, info: ValidationInfo) -> str:
         if protocol == "3.1.1" and info.data.get("delivery") == "puback":
-            what = "a PUBACK of MQTT 3.1.1 cannot refuse, so a refused event would count as delivered"
-            raise wrong(what, 'set delivery = "receipt", or protocol = "5"')
+            what = sentence("a PUBACK of MQTT 3.1.1 cannot refuse, so a refused event would count as delivered")
+            raise wrong(what, sentence('set delivery = "receipt", or protocol = "5"'))
         return protocol
 
 
@@ -276,7 +285,9 @@ class SunSettings(_Table):
     def _apart(cls, mac: str, info: ValidationInfo) -> str:
         names = [info.data.get(name, name) for name in ("picc_data", "file_data", "uid", "counter")]
         if len({mac, *names}) <= len(names):
-            raise wrong("and the parameters before it have a name in common", "give each a name of its own")
+            raise wrong(
+                sentence("and the parameters before it have a name in common"), sentence("give each a name of its own")
+            )
         return mac
 
     @property
@@ -381,7 +392,8 @@ class ConsentSettings(_Table):
     def _all_of_them(cls, purposes: dict[Named, str]) -> dict[Named, str]:
         if unknown := sorted(set(purposes.values()) - set(IRI)):
             raise wrong(
-                f"{unknown[0]!r} is no purpose of the Data Privacy Vocabulary", f"take one of: {', '.join(IRI)}"
+                sentence("{unknown!r} is no purpose of the Data Privacy Vocabulary").format(unknown=unknown[0]),
+                sentence("take one of: {names}").format(names=", ".join(IRI)),
             )
         return {**PURPOSES, **purposes}
 
@@ -477,7 +489,7 @@ class ReaderSettings(_Table):
         if info.data.get("kind") not in {"scanner", "simulated"}:
             return device
         if not device:
-            raise wrong("is missing", 'for example device = "/dev/serial/by-id/usb-..."')
+            raise wrong(sentence("is missing"), sentence('for example device = "/dev/serial/by-id/usb-..."'))
         return str(_beside(device, info))
 
     @field_validator("layout")
@@ -485,21 +497,27 @@ class ReaderSettings(_Table):
     def _of_a_keyboard(cls, layout: str, info: ValidationInfo) -> str:
         typing = info.data.get("kind") == "scanner" and is_keyboard(info.data.get("device", KEYBOARDS))
         if layout != "auto" and not typing:
-            raise wrong("fits a scanner under /dev/input only", "a serial scanner sends characters, without a layout")
+            raise wrong(
+                sentence("fits a scanner under /dev/input only"),
+                sentence("a serial scanner sends characters, without a layout"),
+            )
         return layout
 
     @field_validator("exit_offset")
     @classmethod
     def _farther(cls, exit_offset: float, info: ValidationInfo) -> float:
         if exit_offset > info.data.get("enter_offset", exit_offset):
-            raise wrong("is above enter_offset", "a beacon leaves at a lower level than it came at")
+            raise wrong(sentence("is above enter_offset"), sentence("a beacon leaves at a lower level than it came at"))
         return exit_offset
 
     @field_validator("silence")
     @classmethod
     def _before_anybody_is_lost(cls, silence: float, info: ValidationInfo) -> float:
         if silence >= info.data.get("lost_after", silence + 1):
-            raise wrong("is not shorter than lost_after", "a scan that has died would look like everybody leaving")
+            raise wrong(
+                sentence("is not shorter than lost_after"),
+                sentence("a scan that has died would look like everybody leaving"),
+            )
         return silence
 
     @field_validator("touchpoint", "zone")
@@ -510,9 +528,12 @@ class ReaderSettings(_Table):
             return value
         needed = (info.field_name == "zone") == (kind == "ble")
         if needed and value is None:
-            raise wrong("is missing", f"say where the {kind} reader stands")
+            raise wrong(sentence("is missing"), sentence("say where the {kind} reader stands").format(kind=kind))
         if not needed and value is not None:
-            raise wrong(f"does not fit a {kind} reader", "a ble reader covers a zone, the others stand at a touchpoint")
+            raise wrong(
+                sentence("does not fit a {kind} reader").format(kind=kind),
+                sentence("a ble reader covers a zone, the others stand at a touchpoint"),
+            )
         return value
 
 
@@ -541,8 +562,10 @@ class BearerSettings(_Table):
     def _random_enough(self) -> Self:
         bits = bearer_bits(self.kind, self.prefix, self.token_bits)
         if bits < ENOUGH_BITS and not self.low_entropy:
-            what = f"tokens of this rule carry {bits} random bits at most, fewer than {ENOUGH_BITS}"
-            raise wrong(what, "use longer tokens, or accept that they can be guessed with low_entropy = true")
+            what = sentence("tokens of this rule carry {bits} random bits at most, fewer than {enough}").format(
+                bits=bits, enough=ENOUGH_BITS
+            )
+            raise wrong(what, sentence("use longer tokens, or accept that they can be guessed with low_entropy = true"))
         return self
 
 
@@ -590,7 +613,10 @@ class Settings(_Table):
     def _adapters_apart(cls, readers: tuple[ReaderSettings, ...]) -> tuple[ReaderSettings, ...]:
         adapters = [reader.adapter.upper() for reader in readers if reader.kind == "ble"]
         if len(adapters) > 1 and ("" in adapters or len(set(adapters)) < len(adapters)):
-            raise wrong("has BLE readers on the same Bluetooth adapter", "name an adapter of its own for each of them")
+            raise wrong(
+                sentence("has BLE readers on the same Bluetooth adapter"),
+                sentence("name an adapter of its own for each of them"),
+            )
         return readers
 
     _file: Path = PrivateAttr(default=Path())

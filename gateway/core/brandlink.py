@@ -24,6 +24,7 @@ from urllib.parse import quote
 from gateway.core.decode import gs1
 from gateway.core.registry import Touchpoint
 from gateway.core.sighting import Identifier
+from gateway.sentence import sentence
 
 SCHEME = "https://"
 SIGNATURE_OCTETS = 10
@@ -66,12 +67,12 @@ class LinkKeys:
             secrets = {kid: urlsafe_b64decode(secret + "=") for kid, secret in read["keys"].items()}
             active = str(read["active"])
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            raise ValueError("it is no file of link keys") from None
+            raise ValueError(sentence("it is no file of link keys")) from None
         fits = active in secrets and all(
             _KID.fullmatch(kid) and len(each) == SECRET_OCTETS for kid, each in secrets.items()
         )
         if not fits:
-            raise ValueError("it is no file of link keys")
+            raise ValueError(sentence("it is no file of link keys"))
         return cls(secrets, active)
 
     def to_json(self) -> str:

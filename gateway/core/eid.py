@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
+from gateway.sentence import sentence
+
 EID_OCTETS = 8
 LONGEST_EXPONENT = 15
 COUNTER_BITS = 32
@@ -72,24 +74,24 @@ def from_json(text: str) -> tuple[BeaconKey, ...]:
     try:
         read = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
+        raise ValueError(sentence("it is not JSON")) from None
     if not isinstance(read, dict) or read.get("version") != VERSION or not isinstance(read.get("beacons"), list):
-        raise ValueError(f"it needs version {VERSION} and a list of beacons")
+        raise ValueError(sentence("it needs version {version} and a list of beacons").format(version=VERSION))
     if len(read["beacons"]) > MOST:
-        raise ValueError(f"it holds more than {MOST} beacons")
+        raise ValueError(sentence("it holds more than {most} beacons").format(most=MOST))
     found = tuple(_beacon(at, each) for at, each in enumerate(read["beacons"], 1))
     for what, values in (("name", {each.name for each in found}), ("key", {each.key for each in found})):
         if len(values) < len(found):
-            raise ValueError(f"two beacons have the same {what}")
+            raise ValueError(sentence("two beacons have the same {what}").format(what=what))
     return found
 
 
 def _beacon(at: int, read: object) -> BeaconKey:
     if not isinstance(read, dict):
-        raise ValueError(f"beacon {at}: is no object")  # noqa: TRY004  # to whoever reads files it is the same
+        raise ValueError(sentence("beacon {at}: is no object").format(at=at))  # noqa: TRY004  # to whoever reads files it is the same
     return BeaconKey(
-        name=_text(at, read, "name", _NAME, "1 to 64 letters, digits, '.', '_' or '-'"),
-        key=bytes.fromhex(_text(at, read, "key", _KEY, "32 hexadecimal digits")),
+        name=_text(at, read, "name", _NAME, sentence("1 to 64 letters, digits, '.', '_' or '-'")),
+        key=bytes.fromhex(_text(at, read, "key", _KEY, sentence("32 hexadecimal digits"))),
         exponent=_number(at, read, "exponent", LONGEST_EXPONENT),
         zero_ms=_time(at, read) - 1000 * _number(at, read, "counter", (1 << COUNTER_BITS) - 1),
     )
@@ -98,14 +100,16 @@ def _beacon(at: int, read: object) -> BeaconKey:
 def _text(at: int, read: dict[str, Any], name: str, shape: re.Pattern[str], words: str) -> str:
     value = read.get(name)
     if not isinstance(value, str) or not shape.fullmatch(value):
-        raise ValueError(f"beacon {at}: {name} must be {words}")
+        raise ValueError(sentence("beacon {at}: {name} must be {words}").format(at=at, name=name, words=words))
     return value
 
 
 def _number(at: int, read: dict[str, Any], name: str, most: int) -> int:
     value = read.get(name)
     if type(value) is not int or not 0 <= value <= most:  # to isinstance, true is the integer 1
-        raise ValueError(f"beacon {at}: {name} must be a number from 0 to {most}")
+        raise ValueError(
+            sentence("beacon {at}: {name} must be a number from 0 to {most}").format(at=at, name=name, most=most)
+        )
     return value
 
 
@@ -114,4 +118,4 @@ def _time(at: int, read: dict[str, Any]) -> int:
         when = datetime.fromisoformat(read["at"])
         return (when - _EPOCH) // _MILLISECOND
     except (KeyError, TypeError, ValueError, OverflowError):  # TypeError: no text, or a time without its zone
-        raise ValueError(f"beacon {at}: at must be a time like 2026-11-21T10:00:00Z") from None
+        raise ValueError(sentence("beacon {at}: at must be a time like 2026-11-21T10:00:00Z").format(at=at)) from None

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from jwt import PyJWS
 from jwt.exceptions import PyJWTError
 
+from gateway.sentence import sentence
+
 LONGEST = 65_536
 """Octets of a signed message; longer ones are refused unread."""
 _ALGORITHM = "EdDSA"
@@ -30,7 +32,7 @@ def _kid(header: str) -> str:
     Raises PyJWTError, ValueError, RecursionError.
     """
     if len(header) > _LONGEST_HEADER:
-        raise ValueError("the header is too long")
+        raise ValueError(sentence("the header is too long"))
     return str(_JWS.get_unverified_header(f"{header}..").get("kid"))
 
 
@@ -68,24 +70,24 @@ class Issuers:
     def verify(self, token: str | bytes, use: Use) -> tuple[str, bytes]:
         """Return the `kid` and the payload of a message that its issuer may sign. Raises SignatureError."""
         if len(token) > LONGEST:
-            raise SignatureError("it is too long")
+            raise SignatureError(sentence("it is too long"))
         text = token if isinstance(token, str) else token.decode("latin-1")
         header, *rest = text.split(".")
         try:
             kid = _kid(header)
         except (PyJWTError, ValueError, RecursionError):
-            raise SignatureError("it is no JWS in compact form") from None
+            raise SignatureError(sentence("it is no JWS in compact form")) from None
         if len(rest) != _REST:
-            raise SignatureError("it is no JWS in compact form")
+            raise SignatureError(sentence("it is no JWS in compact form"))
         issuer = self._by_kid.get(kid)
         if issuer is None:
-            raise SignatureError("its issuer is unknown")
+            raise SignatureError(sentence("its issuer is unknown"))
         if use not in issuer.may:
-            raise SignatureError(f"its issuer may not sign a {use}")
+            raise SignatureError(sentence("its issuer may not sign a {use}").format(use=use))
         try:
             payload = _JWS.decode(text, issuer.key, algorithms=[_ALGORITHM])
         except (PyJWTError, ValueError, RecursionError):
-            raise SignatureError("its signature is not valid") from None
+            raise SignatureError(sentence("its signature is not valid")) from None
         return issuer.kid, bytes(payload)
 
 

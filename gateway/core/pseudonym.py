@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.core.sighting import Identifier
+from gateway.sentence import sentence
 
 KEY_OCTETS = 32
 SHORT_OCTETS = 16
@@ -100,9 +101,9 @@ class KeyRing:
         try:
             ring = json.loads(text)
         except (ValueError, RecursionError):
-            raise ValueError("it is not JSON") from None
+            raise ValueError(sentence("it is not JSON")) from None
         if _field(ring, "version", int) != VERSION:
-            raise ValueError(f"version: this gateway reads version {VERSION}")
+            raise ValueError(sentence("version: this gateway reads version {version}").format(version=VERSION))
         return cls(
             tenant=_field(ring, "tenant", str),
             site=_field(ring, "site", str),
@@ -174,14 +175,14 @@ def _epoch(epoch: object) -> Epoch:
 
 def _epoch_id(text: str) -> str:
     if not _EPOCH_ID.fullmatch(text):
-        raise ValueError("id: must be 1 to 32 letters, digits, '_' or '-'")
+        raise ValueError(sentence("id: must be 1 to 32 letters, digits, '_' or '-'"))
     return text
 
 
 def _field(value: object, name: str, *kinds: type) -> Any:  # noqa: ANN401  # JSON
     # By exact type: to isinstance, true is the integer 1.
     if not isinstance(value, dict) or name not in value or type(value[name]) not in kinds:
-        raise ValueError(f"{name}: missing, or not of the expected kind")
+        raise ValueError(sentence("{name}: missing, or not of the expected kind").format(name=name))
     return value[name]
 
 
@@ -192,7 +193,7 @@ def _key(value: object, name: str) -> bytes:
     except ValueError:
         key = b""
     if len(key) != KEY_OCTETS or _encode(key) != text:  # base64 decoding skips what is not of its alphabet
-        raise ValueError(f"{name}: not {KEY_OCTETS} bytes in base64url")
+        raise ValueError(sentence("{name}: not {octets} bytes in base64url").format(name=name, octets=KEY_OCTETS))
     return key
 
 
@@ -206,4 +207,6 @@ def _read(text: str, name: str) -> int:
     try:
         return (datetime.fromisoformat(text) - _UNIX_EPOCH) // _MILLISECOND
     except (ValueError, TypeError):  # no date at all, or one without an offset: it would depend on the machine
-        raise ValueError(f"{name}: not a date and time of RFC 3339 with its offset") from None
+        raise ValueError(
+            sentence("{name}: not a date and time of RFC 3339 with its offset").format(name=name)
+        ) from None

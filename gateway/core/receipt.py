@@ -14,6 +14,7 @@ from gateway.core.downlink import ConsentRecord, Terms, unix_ms
 from gateway.core.event import rfc3339
 from gateway.core.jws import Issuers, SignatureError, Signer, Use
 from gateway.core.purpose import DPV, IRI, named
+from gateway.sentence import sentence
 
 SCHEMA = "ISO/IEC TS 27560:2023"
 GDPR_CONSENT = "https://w3id.org/dpv/legal/eu/gdpr#A6-1-a"
@@ -148,6 +149,6 @@ def verify(receipt: str, issuers: Issuers) -> str:
     text, mark, detached = receipt.rpartition(f"\n{SIGNED}")
     header, dots, signature = detached.strip().partition("..")
     if not mark or not dots:
-        raise SignatureError("it bears no signature")
+        raise SignatureError(sentence("it bears no signature"))
     payload = urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
     return issuers.verify(f"{header}.{payload}.{signature}", Use.CONSENT)[0]

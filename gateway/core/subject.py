@@ -10,6 +10,7 @@ from gateway.core.consent import Denied, Granted, Ledger, Reason, decide
 from gateway.core.event import ConsentProof, EventType, Subject
 from gateway.core.pseudonym import Epoch, KeyRing
 from gateway.core.sighting import Identifier, Moment
+from gateway.sentence import sentence
 
 Attribution = Literal["direct", "visit"]
 
@@ -50,17 +51,22 @@ class Subjects:
         """
         stale_ms = self.ledger.stale_from_ms
         stale = stale_ms is not None and now.wall_ms >= stale_ms
-        wrong = "never, or for too long" if stale else None
-        return {"keys": self._fault(now), "ledger": wrong and f"the consent set was not confirmed: {wrong}"}
+        wrong = sentence("never, or for too long") if stale else None
+        return {
+            "keys": self._fault(now),
+            "ledger": wrong and sentence("the consent set was not confirmed: {wrong}").format(wrong=wrong),
+        }
 
     def _fault(self, now: Moment) -> str | None:
         if self.ring is None:
-            return "there is no key ring"
+            return sentence("there is no key ring")
         epoch = self.epoch(now)
         if epoch is None:
-            return "no epoch of the key ring is in force"
+            return sentence("no epoch of the key ring is in force")
         return (
-            f"epoch {epoch.id} is overdue: it has ended, and no other follows it" if epoch.ended(now.wall_ms) else None
+            sentence("epoch {id} is overdue: it has ended, and no other follows it").format(id=epoch.id)
+            if epoch.ended(now.wall_ms)
+            else None
         )
 
     def name(

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.core.decode.sun import KEY_OCTETS, UID_OCTETS, TagKeys, cmac
+from gateway.sentence import sentence
 
 VERSION = 1
 AES128 = b"\x01"
@@ -34,7 +35,11 @@ _UID = re.compile(rf"[0-9a-f]{{{2 * UID_OCTETS}}}")
 def diversified(master: bytes, number: int, uid: bytes, system: bytes) -> bytes:
     """Return a tag's key: CMAC(master, 01 || key number || UID || system id). Raises ValueError for another length."""
     if len(uid) != UID_OCTETS or len(system) not in SYSTEM_OCTETS:
-        raise ValueError(f"a UID has {UID_OCTETS} bytes, a system id {SYSTEM_OCTETS[0]} to {SYSTEM_OCTETS[-1]}")
+        raise ValueError(
+            sentence("a UID has {octets} bytes, a system id {least} to {most}").format(
+                octets=UID_OCTETS, least=SYSTEM_OCTETS[0], most=SYSTEM_OCTETS[-1]
+            )
+        )
     return cmac(master, AES128 + bytes([number]) + uid + system)
 
 
@@ -53,7 +58,7 @@ def uids(text: str) -> list[bytes]:
     for number, line in enumerate(text.splitlines(), 1):
         digits = re.sub("[ :-]", "", line).lower()
         if digits and not _UID.fullmatch(digits):
-            raise ValueError(f"line {number}: a UID has 14 hexadecimal digits")
+            raise ValueError(sentence("line {number}: a UID has 14 hexadecimal digits").format(number=number))
         found += [bytes.fromhex(digits)] if digits else []
     return found
 
@@ -75,9 +80,9 @@ def from_json(text: str) -> tuple[str, str, TagKeys]:
     try:
         read = json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
+        raise ValueError(sentence("it is not JSON")) from None
     if _field(read, "version", int) != VERSION:
-        raise ValueError(f"version: this gateway reads version {VERSION}")
+        raise ValueError(sentence("version: this gateway reads version {version}").format(version=VERSION))
     meta = _field(read, "meta_key", str, type(None))
     tags = {_octets(uid, _UID): _octets(key, _KEY) for uid, key in _field(read, "tags", dict).items()}
     keys = TagKeys(tags, None if meta is None else _octets(meta, _KEY, "meta_key"))
@@ -87,11 +92,13 @@ def from_json(text: str) -> tuple[str, str, TagKeys]:
 def _field(value: object, name: str, *kinds: type) -> Any:  # noqa: ANN401  # JSON
     # By exact type: to isinstance, true is the integer 1.
     if not isinstance(value, dict) or name not in value or type(value[name]) not in kinds:
-        raise ValueError(f"{name}: missing, or not of the expected kind")
+        raise ValueError(sentence("{name}: missing, or not of the expected kind").format(name=name))
     return value[name]
 
 
 def _octets(text: object, shape: re.Pattern[str], name: str = "tags") -> bytes:
     if not isinstance(text, str) or not shape.fullmatch(text):
-        raise ValueError(f"{name}: a UID has 14 hexadecimal digits, a key 32, all in lower case")
+        raise ValueError(
+            sentence("{name}: a UID has 14 hexadecimal digits, a key 32, all in lower case").format(name=name)
+        )
     return bytes.fromhex(text)

@@ -11,6 +11,7 @@ from gateway.config import Settings
 from gateway.core.event import Draft, EventType, Previous, gap
 from gateway.core.sighting import Moment
 from gateway.log import Message, log, told
+from gateway.sentence import sentence
 from gateway.store.database import CorruptError, StoreError, explain, is_corrupt, open_writer
 from gateway.store.ledger import read_all
 from gateway.store.outbox import Outbox
@@ -72,7 +73,7 @@ def _read(connection: sqlite3.Connection, *, thoroughly: bool) -> None:
     """Read what the half needs from its start on, and all consents if the file is under suspicion."""
     for table in ("session", "tally", "mark", "touchpoint"):  # also that each value is of its column's type
         if (found := connection.execute(f"PRAGMA quick_check({table})").fetchone()) != ("ok",):
-            raise CorruptError("read", Path(CAPTURE.file), str(found[0]), "It is set aside")
+            raise CorruptError("read", Path(CAPTURE.file), str(found[0]), sentence("It is set aside"))
     connection.execute("SELECT id FROM session").fetchone()
     connection.execute("SELECT seq FROM sqlite_sequence").fetchall()
     connection.execute("SELECT name, count FROM tally").fetchall()
@@ -85,7 +86,9 @@ def _read(connection: sqlite3.Connection, *, thoroughly: bool) -> None:
 def _in_order(connection: sqlite3.Connection) -> None:
     """See that the rows stand in the order of their sequences. Raises CorruptError, sqlite3.Error."""
     if connection.execute("PRAGMA integrity_check(outbox)").fetchone() != ("ok",):
-        raise CorruptError("read", Path(CAPTURE.file), "the outbox is out of order", "It is set aside")
+        raise CorruptError(
+            "read", Path(CAPTURE.file), sentence("the outbox is out of order"), sentence("It is set aside")
+        )
 
 
 def _explain_session(outbox: Outbox, now: Moment, followed: Followed, kept: Path | None) -> None:

@@ -4,6 +4,7 @@ from functools import partial
 
 from gateway.config import ConfigError, Problem, Settings
 from gateway.core.jws import Issuer, Issuers, Use
+from gateway.sentence import sentence
 from gateway.store.device import Device, public_key
 from gateway.store.ledger import StoreLedger, open_ledger
 
@@ -17,8 +18,8 @@ def issuers(settings: Settings) -> Issuers:
         try:
             known.append(Issuer(each.kid, public_key(each.key), frozenset(map(Use, each.may))))
         except ValueError:
-            where, hint = f"issuer {each.kid}", "copy `x` of the issuer's JWK again"
-            problems.append(Problem(str(settings.file), None, where, "key is no Ed25519 public key", hint))
+            where, hint = f"issuer {each.kid}", sentence("copy `x` of the issuer's JWK again")
+            problems.append(Problem(str(settings.file), None, where, sentence("key is no Ed25519 public key"), hint))
     if problems:
         raise ConfigError(problems)
     return Issuers(known)

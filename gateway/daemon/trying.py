@@ -6,7 +6,7 @@ from typing import Any
 from gateway.config import Settings
 from gateway.control import Answer, NobodyListensError, RequestError, Tell, ask
 from gateway.daemon.capture import open_capture, source
-from gateway.language import _
+from gateway.language import _, said
 from gateway.trying import Trying, tried
 
 
@@ -31,5 +31,5 @@ async def _alone(settings: Settings, request: Mapping[str, Any], tell: Tell) -> 
             if status is None or status.up:
                 raise
             raise RequestError(
-                _("reader {name} is not working: {reason}").format(name=chosen.name, reason=_(str(status.reason)))
+                _("reader {name} is not working: {reason}").format(name=chosen.name, reason=said(status.reason))
             ) from None

@@ -14,6 +14,7 @@ from gateway.daemon.trust import ledger as ledger_of
 from gateway.daemon.watchdog import Watchdog, watched
 from gateway.handover import must_be_ours
 from gateway.log import Message, log, told
+from gateway.sentence import sentence
 from gateway.store.backlog import Backlog
 from gateway.store.database import CorruptError, only_one, prove_writable
 from gateway.store.progress import Progress, record, recorded
@@ -116,7 +117,7 @@ async def _until_damaged(state: Path) -> None:
     """Wait until somebody finds `uplink.db` damaged. Raises CorruptError."""
     while not suspect(state, UPLINK.file).exists():  # noqa: ASYNC110  # it may be another process that finds it
         await asyncio.sleep(LOOK_SECONDS)
-    raise CorruptError("use", state / UPLINK.file, "it is damaged", "It is mended now")
+    raise CorruptError("use", state / UPLINK.file, sentence("it is damaged"), sentence("It is mended now"))
 
 
 def open_progress(state: Path, backlog: Backlog, now_ms: int) -> sqlite3.Connection:

@@ -47,6 +47,7 @@ from gateway.doctor.facts import (
 from gateway.doctor.usb import usb_readers
 from gateway.doctor.users import runs_as
 from gateway.keys import key_files, key_ring, ring_warnings
+from gateway.language import said
 from gateway.store.database import StoreError
 from gateway.store.progress import Followed, components
 
@@ -62,11 +63,11 @@ def gather(path: Path, root: Path = Path("/")) -> Facts:
     try:
         settings = load(path)
     except ConfigError as error:
-        return replace(_machine(root, None), configuration=tuple(map(str, error.problems)))
+        return replace(_machine(root, None), configuration=tuple(each.told(said) for each in error.problems))
     return replace(
         _machine(root, settings),
-        configuration=tuple(map(str, [*tls_problems(settings), *_no_password(settings)])),
-        warnings=tuple(warnings(settings)),
+        configuration=tuple(each.told(said) for each in [*tls_problems(settings), *_no_password(settings)]),
+        warnings=tuple(map(said, warnings(settings))),
         needs=tuple(_needs(settings, root)),
         bluetooth=_bluetooth(settings.readers, root),
         usb_wanted=any(each.kind == "nfc" and each.device.startswith("usb") for each in settings.readers),
@@ -329,4 +330,4 @@ def _ring(settings: Settings) -> tuple[str, ...] | None:
         ring = key_ring(settings)
     except (ConfigError, OSError):
         return None
-    return None if ring is None else tuple(ring_warnings(ring, Now().now().wall_ms))
+    return None if ring is None else tuple(map(said, ring_warnings(ring, Now().now().wall_ms)))

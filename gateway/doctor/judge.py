@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from gateway.config import EXPIRES_DAYS
 from gateway.doctor.facts import Broker, Certificate, Facts, Need, Node, Switch, User
 from gateway.doctor.finding import Finding, Verdict
-from gateway.language import _
+from gateway.language import _, said
 
 FINE, NOTE, UNKNOWN, WRONG = Verdict.FINE, Verdict.NOTE, Verdict.UNKNOWN, Verdict.WRONG
 SERVICE = "touchpoint-capture"
@@ -377,7 +377,7 @@ def halves(facts: Facts) -> Iterator[Finding]:
             means = _("Nothing is read.") if name == "capture" else _("Nothing is sent; events wait.")
             yield Finding("running", WRONG, what, means, f"systemctl start touchpoint-{name}")
     for name, reason in seen.wrong.items():
-        what = f"{name}: {reason}"
+        what = f"{name}: {said(reason)}"
         yield Finding("reported", WRONG, what, _("The gateway says so itself."), "touchpoint status")
 
 

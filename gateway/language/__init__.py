@@ -7,20 +7,26 @@
 
 GNU gettext, through the standard library, with one domain for all of the process: Click says its "Usage" and "No such
 option" through it as well. What is read at import, such as help texts, is translated then: `speak` comes before.
-What the daemon answers is in the language of whoever asks (`spoken_to`); what it logs is in English.
+What the daemon answers is in the language of whoever asks (`spoken_to`); what it logs is in English. What it says of
+itself, below the commands, is an English `gateway.sentence`; whoever shows that to a person says it again (`said`).
 """
 
 import gettext
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 DOMAIN: Final = "touchpoint"
 HERE: Final = Path(__file__).parent
 SPOKEN: Final = ("en", "de", "fr")
+SENTENCE: Final = "sentence"
+"""The context, in the catalogues, of what the gateway says of itself."""
+_PLACE: Final = re.compile(r"(?<!\{)\{([a-z_]+)(?:![rs])?(?::[^{}]*)?\}")
 _asker: ContextVar[str | None] = ContextVar("language of whoever asks", default=None)
 
 
@@ -73,15 +79,60 @@ def _(text: str) -> str:
     return _catalogue().gettext(text) if _asker.get() else gettext.gettext(text)
 
 
-def several(one: str, many: str, count: int) -> str:
-    """Return the form of a text that a number takes, with `{count}` filled in."""
+def several(one: str, many: str, count: int, **values: object) -> str:
+    """Return the form of a text that a number takes, with `{count}` and whatever else stands in it filled in."""
     form = _catalogue().ngettext if _asker.get() else gettext.ngettext
-    return form(one, many, count).format(count=count)
+    return form(one, many, count).format(count=count, **values)
 
 
 def later(text: str) -> str:
     """Mark a text for the catalogues that `_` translates when it is shown."""
     return text
+
+
+def said(text: object) -> str:
+    """Return what the gateway has said of itself (`gateway.sentence`) in the language that is spoken.
+
+    A text that is none of its sentences is returned as it is.
+    """
+    for sentence, translation in _sentences(spoken()):
+        if found := sentence.fullmatch(str(text)):
+            return translation.format(**{name: said(value) for name, value in found.groupdict().items()})
+    return str(text)
+
+
+@cache
+def _sentences(language: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Return every sentence as a pattern, with its translation; those that say the most by themselves come first."""
+    catalogue = gettext.translation(DOMAIN, HERE, [language], fallback=True)
+    prefix = catalogue.CONTEXT % (SENTENCE, "") if isinstance(catalogue, gettext.GNUTranslations) else ""
+    texts = vars(catalogue).get("_catalog", {}).items()  # gettext itself only looks up one text after the other
+    ours = ((text, each) for text, each in texts if prefix and isinstance(text, str) and text.startswith(prefix))
+    own: dict[str, str] = {text.removeprefix(prefix): each for text, each in ours}
+    return tuple((_pattern(text), _PLACE.sub(r"{\1}", own[text])) for text in sorted(own, key=_weight))
+
+
+def _weight(text: str) -> int:
+    return -len(_PLACE.sub("", text))
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """Return what fits a text, with groups for its places."""
+    seen: set[str] = set()
+
+    def group(place: re.Match[str]) -> str:
+        name = place[1]
+        again = name in seen
+        seen.add(name)
+        return f"(?P={name})" if again else f"(?P<{name}>.*?)"
+
+    pieces = _PLACE.split(text)[::2]
+    groups = map(group, _PLACE.finditer(text))
+    return re.compile("".join(re.escape(_plain(piece)) + next(groups, "") for piece in pieces), re.DOTALL)
+
+
+def _plain(text: str) -> str:
+    return text.replace("{{", "{").replace("}}", "}")
 
 
 def _catalogue() -> gettext.NullTranslations:

@@ -35,6 +35,7 @@ from gateway.core import decode
 from gateway.core.decode import Beacon
 from gateway.core.decode.namespace import ANY, Namespaces
 from gateway.core.sighting import Advertisement, SealedTelemetry, Sighting, Telemetry
+from gateway.sentence import sentence
 from gateway.sources.ble_bluez import ANSWER_SECONDS, SETTLE_SECONDS, TROUBLE, Adapter, Bluez, News, RefusedError, hush
 from gateway.sources.ble_queue import CoalescingQueue
 from gateway.sources.source import CAPACITY, FIRST_PAUSE, LONGEST_PAUSE, DeviceLostError, Source, SourceStatus, pauses
@@ -61,7 +62,11 @@ class UnhealedError(OSError):
     """A device could not be brought back; starting the process again may."""
 
     def __init__(self, reader: str, reason: str, tries: int) -> None:
-        super().__init__(errno.EIO, f"{reason}; given up after {tries} tries, to be started again", f"reader {reader}")
+        super().__init__(
+            errno.EIO,
+            sentence("{reason}; given up after {tries} tries, to be started again").format(reason=reason, tries=tries),
+            f"reader {reader}",
+        )
 
 
 @dataclass(slots=True)
@@ -223,7 +228,7 @@ class BleSource(Source):
                     waits = pauses()
                 pause = next(waits)
             await self._rest(pause)
-        raise DeviceLostError("the D-Bus system bus is gone")
+        raise DeviceLostError(sentence("the D-Bus system bus is gone"))
 
     def _count_refusal(self, refused: RefusedError) -> None:
         self._refused += 1
@@ -263,9 +268,11 @@ class BleSource(Source):
         """Return our adapter. Raises DeviceLostError if it is not there or off."""
         found = choose(await bluez.adapters(), self._adapter, self._address)
         if found is None:
-            raise DeviceLostError(f"{_called(self._adapter)} is not there: unplugged, or no driver")
+            raise DeviceLostError(
+                sentence("{adapter} is not there: unplugged, or no driver").format(adapter=_called(self._adapter))
+            )
         if not found.powered:
-            raise DeviceLostError(f"{found.name} is switched off (or blocked: see rfkill)")
+            raise DeviceLostError(sentence("{name} is switched off (or blocked: see rfkill)").format(name=found.name))
         self._address = found.address
         return found
 
@@ -275,11 +282,15 @@ class BleSource(Source):
                 await scanner.start()
         except TimeoutError:
             self._stale = True
-            raise RefusedError(f"{name}: bluetoothd does not answer") from None
+            raise RefusedError(sentence("{name}: bluetoothd does not answer").format(name=name)) from None
         except BleakDBusError as error:
-            raise RefusedError(f"{name} does not scan: {error.dbus_error}") from None
+            raise RefusedError(
+                sentence("{name} does not scan: {error}").format(name=name, error=error.dbus_error)
+            ) from None
         except TROUBLE as error:
-            raise RefusedError(f"{name} does not scan: {type(error).__name__}") from None
+            raise RefusedError(
+                sentence("{name} does not scan: {error}").format(name=name, error=type(error).__name__)
+            ) from None
         finally:
             bluez.use()
 
@@ -304,7 +315,7 @@ class BleSource(Source):
     def _fall_silent(self, name: str) -> None:
         self._silent = min(self._silent + 1, QUIET)
         if self._silent < QUIET:
-            reason = f"{name} hears nobody any more; the scan is started again"
+            reason = sentence("{name} hears nobody any more; the scan is started again").format(name=name)
             self._report(SourceStatus(self._name, up=False, reason=reason))
 
 
@@ -343,5 +354,5 @@ def choose(adapters: list[Adapter], setting: str, address: str | None) -> Adapte
 def _called(setting: str) -> str:
     """Name the adapter of the setting, without its address."""
     if not setting:
-        return "a Bluetooth adapter"
-    return setting if setting.startswith("hci") else "the configured Bluetooth adapter"
+        return sentence("a Bluetooth adapter")
+    return setting if setting.startswith("hci") else sentence("the configured Bluetooth adapter")

@@ -19,6 +19,7 @@ from dbus_fast import BusType, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 from dbus_fast.errors import DBusFastError
 
+from gateway.sentence import sentence
 from gateway.sources.source import DeviceLostError
 
 BLUEZ, ADAPTER = "org.bluez", "org.bluez.Adapter1"
@@ -91,7 +92,9 @@ class Bluez:
                     await self._ask(DBUS, DBUS_PATH, DBUS, "AddMatch", "s", rule)
         except (*TROUBLE, TimeoutError) as error:
             self._bus.disconnect()
-            raise DeviceLostError("the D-Bus system bus cannot be reached: is dbus.service running?") from error
+            raise DeviceLostError(
+                sentence("the D-Bus system bus cannot be reached: is dbus.service running?")
+            ) from error
         except BaseException:
             self._bus.disconnect()
             raise
@@ -119,7 +122,7 @@ class Bluez:
         """
         for each in _OPEN:
             if each is not self and each.used is self.used:
-                each.hear(News("bleak's connection is renewed"))
+                each.hear(News(sentence("bleak's connection is renewed")))
         await self._close()
 
     async def _close(self) -> None:
@@ -142,16 +145,18 @@ class Bluez:
     async def adapters(self) -> list[Adapter]:
         """Return the adapters that bluetoothd has; D-Bus starts it if need be. Raises DeviceLostError."""
         if not self.connected:
-            raise DeviceLostError("the D-Bus system bus is gone")
+            raise DeviceLostError(sentence("the D-Bus system bus is gone"))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return [found for number in range(ADAPTERS) if (found := await self._adapter(f"hci{number}"))]
         except BleakDBusError as error:
-            raise DeviceLostError(f"bluetoothd is not running ({error.dbus_error})") from None
+            raise DeviceLostError(
+                sentence("bluetoothd is not running ({error})").format(error=error.dbus_error)
+            ) from None
         except TimeoutError:
-            raise RefusedError("bluetoothd does not answer") from None
+            raise RefusedError(sentence("bluetoothd does not answer")) from None
         except TROUBLE as error:
-            raise DeviceLostError("the D-Bus system bus is gone") from error
+            raise DeviceLostError(sentence("the D-Bus system bus is gone")) from error
 
     async def _adapter(self, name: str) -> Adapter | None:
         try:
@@ -183,7 +188,7 @@ class Bluez:
     async def _watch(self) -> None:
         with suppress(Exception):  # whatever ended it, it is gone
             await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
-        self.hear(News("the D-Bus system bus is gone"))
+        self.hear(News(sentence("the D-Bus system bus is gone")))
 
     def _take(self, message: Message) -> None:
         for news in _news(message):
@@ -194,13 +199,17 @@ def _news(message: Message) -> Iterator[News]:
     if message.message_type is not MessageType.SIGNAL:
         return
     if message.member == "NameOwnerChanged" and message.body[0] == BLUEZ:
-        yield News("bluetoothd has come back" if message.body[2] else "bluetoothd is gone")
+        yield News(sentence("bluetoothd has come back") if message.body[2] else sentence("bluetoothd is gone"))
     elif message.member == "PropertiesChanged" and message.body[0] == ADAPTER and "Powered" in message.body[1]:
         name = (message.path or "").rpartition("/")[2]
-        yield News(f"{name} was switched {'on' if message.body[1]['Powered'].value else 'off'}", name)
+        on = message.body[1]["Powered"].value
+        what = sentence("{name} was switched on") if on else sentence("{name} was switched off")
+        yield News(what.format(name=name), name)
     elif message.member in {"InterfacesAdded", "InterfacesRemoved"} and ADAPTER in message.body[1]:
         name = message.body[0].rpartition("/")[2]
-        yield News(f"{name} was {'plugged in' if message.member == 'InterfacesAdded' else 'unplugged'}", name)
+        there = message.member == "InterfacesAdded"
+        what = sentence("{name} was plugged in") if there else sentence("{name} was unplugged")
+        yield News(what.format(name=name), name)
 
 
 _OPEN: WeakSet[Bluez] = WeakSet()

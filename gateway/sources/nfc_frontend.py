@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import serial
 
+from gateway.sentence import sentence
 from gateway.sources.nfc_library import Device, nfc, transport, usb_drivers
 
 TECHNOLOGY: Final = "106A"
@@ -25,13 +26,15 @@ LONGEST_MS: Final = 1000
 """So long a reader on USB may take for an answer; nfcpy's drivers give a tag 0.3 s at most."""
 
 REASONS: Final = {
-    errno.ENOENT: "is not there: unplugged, or another path",
-    errno.ENODEV: "is not there: unplugged, no reader, or one that this user may not open",
-    errno.EACCES: "may not be opened: see the notes on readers for the group (dialout) or the udev rule",
-    errno.EBUSY: "is in use by another program",
-    errno.EAGAIN: "is in use by another program",
-    errno.ETIMEDOUT: "does not answer: unplugged, or hung",
-    errno.EIO: "does not answer: unplugged, or hung",
+    errno.ENOENT: sentence("{device} is not there: unplugged, or another path"),
+    errno.ENODEV: sentence("{device} is not there: unplugged, no reader, or one that this user may not open"),
+    errno.EACCES: sentence(
+        "{device} may not be opened: see the notes on readers for the group (dialout) or the udev rule"
+    ),
+    errno.EBUSY: sentence("{device} is in use by another program"),
+    errno.EAGAIN: sentence("{device} is in use by another program"),
+    errno.ETIMEDOUT: sentence("{device} does not answer: unplugged, or hung"),
+    errno.EIO: sentence("{device} does not answer: unplugged, or hung"),
 }
 
 
@@ -178,5 +181,7 @@ def reason(device: str, error: Exception) -> str:
     if isinstance(error, termios.error):  # what a port says that hangs up while it is opened; no OSError
         number = error.args[0] if error.args and isinstance(error.args[0], int) else None
     if device.startswith("usb") and number == errno.ENOENT:  # libusb1 looks for it when it is first needed
-        return f"{device} cannot be used: libusb is missing (apt install libusb-1.0-0)"
-    return f"{device} {REASONS.get(number or 0) or f'cannot be used: {type(error).__name__}'}"
+        missing = sentence("{device} cannot be used: libusb is missing (apt install libusb-1.0-0)")
+        return missing.format(device=device)
+    said = REASONS.get(number or 0, sentence("{device} cannot be used: {error}"))
+    return said.format(device=device, error=type(error).__name__)

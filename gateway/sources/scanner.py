@@ -17,6 +17,7 @@ import serial
 from serial_asyncio_fast import connection_for_serial
 
 from gateway.core.sighting import Scan
+from gateway.sentence import sentence
 from gateway.sources.framing import GAP, Discarded, Framer
 from gateway.sources.source import CAPACITY, DeviceLostError, Source, SourceStatus
 
@@ -24,10 +25,10 @@ DEVICE_ERRORS = (OSError, termios.error, ValueError)
 """What pyserial raises: SerialException is an OSError; ValueError for a speed or a path that cannot be."""
 
 REASONS = {
-    errno.ENOENT: "is not there: unplugged, or another path",
-    errno.EACCES: "may not be opened: add the service's user to the group that owns it (dialout)",
-    errno.EAGAIN: "is in use by another program",
-    errno.EBUSY: "is in use by another program",
+    errno.ENOENT: sentence("{device} is not there: unplugged, or another path"),
+    errno.EACCES: sentence("{device} may not be opened: add the service's user to the group that owns it (dialout)"),
+    errno.EAGAIN: sentence("{device} is in use by another program"),
+    errno.EBUSY: sentence("{device} is in use by another program"),
 }
 
 
@@ -77,7 +78,7 @@ class ScannerSource(Source):
             if not transport.is_closing():  # a second end of the same transport fails
                 transport.abort()
             await asyncio.shield(receiver.lost)
-        raise DeviceLostError(f"{self._device} is gone: unplugged")
+        raise DeviceLostError(sentence("{device} is gone: unplugged").format(device=self._device))
 
     def _take(self, read: Scan | Discarded) -> None:
         if isinstance(read, Scan):
@@ -151,4 +152,5 @@ async def open_port(device: str, baud: int) -> serial.Serial:
 def reason(device: str, error: Exception) -> str:
     """Say in words why the device cannot be opened."""
     number = error.errno if isinstance(error, OSError) else None
-    return f"{device} {REASONS.get(number or 0) or f'cannot be opened: {error}'}"
+    said = REASONS.get(number or 0, sentence("{device} cannot be opened: {error}"))
+    return said.format(device=device, error=error)

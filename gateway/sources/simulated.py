@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.sentence import sentence
 from gateway.sources.framing import Discarded, Lines
 from gateway.sources.recording import ClockStep, Condition, Recorded, parse
 from gateway.sources.source import CAPACITY, DeviceLostError, Source, SourceStatus
@@ -49,7 +50,9 @@ class SimulatedSource(Source):
                 else:
                     await self._play(recording)
         except OSError as error:
-            raise DeviceLostError(f"{self._device} cannot be read: {error.strerror}") from error
+            raise DeviceLostError(
+                sentence("{device} cannot be read: {error}").format(device=self._device, error=error.strerror)
+            ) from error
 
     async def _play(self, recording: int) -> None:
         loop = asyncio.get_running_loop()
@@ -92,7 +95,9 @@ class SimulatedSource(Source):
             case Recorded():
                 await self._put(said.sighting.payload)
             case Condition():
-                self._report(SourceStatus(self._name, said.up, None if said.up else "down, as it was recorded"))
+                self._report(
+                    SourceStatus(self._name, said.up, None if said.up else sentence("down, as it was recorded"))
+                )
 
     def _mine(self, lines: Iterable[bytes | Discarded]) -> Iterator[Recorded | Condition]:
         for line in lines:

@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Self
 
 from gateway.core.sighting import Payload, Sighting
+from gateway.sentence import sentence
 
 CAPACITY = 256
 """So many sightings wait for the path: minutes of scanning by hand, and some hundred kilobytes at worst."""
@@ -123,7 +124,7 @@ class Source(ABC):
         before.cancel()
         try:
             await asyncio.wait({before})
-            self._report(SourceStatus(self._name, up=False, reason=f"lent to {to}", lent=True))
+            self._report(SourceStatus(self._name, up=False, reason=sentence("lent to {to}").format(to=to), lent=True))
             yield
         finally:
             if not self._closing:

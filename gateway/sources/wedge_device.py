@@ -14,6 +14,7 @@ from fcntl import ioctl
 from pathlib import Path
 from typing import Final, Self
 
+from gateway.sentence import sentence
 from gateway.sources.wedge_keys import EV_SYN, EVENT, SYN_REPORT
 
 EVIOCGRAB: Final = 0x4004_4590
@@ -31,14 +32,14 @@ EVENTS: Final = 64
 """What the kernel's buffer of a keyboard holds (EVDEV_MIN_BUFFER_SIZE): some sixteen characters."""
 
 REASONS: Final = {
-    errno.ENOENT: "is not there: unplugged, or another path",
-    errno.EACCES: "may not be opened: add the service's user to the group that owns it (input)",
-    errno.EBUSY: "is in use by another program",
-    errno.ENOTTY: "is no keyboard: take the path that ends in -event-kbd",
-    errno.EINVAL: "is no keyboard: take the path that ends in -event-kbd",
-    errno.ENODEV: "is gone: unplugged",
-    errno.EIO: "is gone: unplugged",
-    errno.ENOTUNIQ: "fits several devices: take the whole path of one",
+    errno.ENOENT: sentence("{device} is not there: unplugged, or another path"),
+    errno.EACCES: sentence("{device} may not be opened: add the service's user to the group that owns it (input)"),
+    errno.EBUSY: sentence("{device} is in use by another program"),
+    errno.ENOTTY: sentence("{device} is no keyboard: take the path that ends in -event-kbd"),
+    errno.EINVAL: sentence("{device} is no keyboard: take the path that ends in -event-kbd"),
+    errno.ENODEV: sentence("{device} is gone: unplugged"),
+    errno.EIO: sentence("{device} is gone: unplugged"),
+    errno.ENOTUNIQ: sentence("{device} fits several devices: take the whole path of one"),
 }
 
 
@@ -94,4 +95,5 @@ def find(device: str) -> str:
 
 def reason(device: str, error: OSError) -> str:
     """Say in words why the device cannot be read."""
-    return f"{device} {REASONS.get(error.errno or 0) or f'cannot be read: {error.strerror}'}"
+    said = REASONS.get(error.errno or 0, sentence("{device} cannot be read: {error}"))
+    return said.format(device=device, error=error.strerror)

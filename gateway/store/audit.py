@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from gateway.sentence import sentence
 from gateway.store import marks
 
 GENESIS = "0" * 64
@@ -110,17 +111,21 @@ def problems(connection: sqlite3.Connection, seen: str | None = None) -> Iterato
     number, pruned, hashes = began, 0, {began: before}
     for entry in entries(connection):
         if entry.number != number + 1:
-            yield f"entry {number + 1} is missing"
+            yield sentence("entry {number} is missing").format(number=number + 1)
         if not entry.follows(before):
-            yield f"entry {entry.number} is not what was written, or not after what stands before it"
+            yield sentence("entry {number} is not what was written, or not after what stands before it").format(
+                number=entry.number
+            )
         if entry.what == PRUNED:
             pruned = _through(entry.detail)
         number, before = entry.number, entry.hash
         hashes[number] = before
     if began != pruned:
-        yield f"entries up to {began} are gone, and no entry says that they were old"
+        yield sentence("entries up to {began} are gone, and no entry says that they were old").format(began=began)
     if number < _sequence(connection):
-        yield f"entries {number + 1} to {_sequence(connection)} are missing at the end"
+        yield sentence("entries {number} to {sequence} are missing at the end").format(
+            number=number + 1, sequence=_sequence(connection)
+        )
     if seen is not None:
         yield from _unlike(seen, began, hashes)
 
@@ -129,9 +134,9 @@ def _unlike(seen: str, began: int, hashes: Mapping[int, str]) -> Iterator[str]:
     text, _, known = seen.partition(":")
     number = int(text) if text.isascii() and text.isdecimal() and len(text) < len(str(1 << 63)) else 0
     if number < 1:
-        yield "the head to compare with is no `number:hash`"
+        yield sentence("the head to compare with is no `number:hash`")
     elif number >= began and hashes.get(number) != known:
-        yield f"entry {number} is not the one that was seen earlier"
+        yield sentence("entry {number} is not the one that was seen earlier").format(number=number)
 
 
 def _sequence(connection: sqlite3.Connection) -> int:

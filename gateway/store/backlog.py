@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from gateway.sentence import sentence
 from gateway.store import audit, condition
 from gateway.store.checksum import whole
 from gateway.store.database import CorruptError
@@ -20,7 +21,7 @@ COUNTED = 100_000
 _NEXT = """SELECT sequence, coalesce(through, sequence), CAST(event AS BLOB), handle, purpose, crc FROM outbox
            WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"""
 
-_MENDED = "The capture half puts a gap in its place"
+_MENDED = sentence("The capture half puts a gap in its place")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ class Backlog(Reading):
             if taken and (size > octets or text is None):
                 break
             if text is None:
-                raise CorruptError("send from", self.directory / CAPTURE.file, f"row {sequence} is damaged", _MENDED)
+                wrong = sentence("row {number} is damaged").format(number=sequence)
+                raise CorruptError("send from", self.directory / CAPTURE.file, wrong, _MENDED)
             taken.append(Row(sequence, through, text, handle, purpose))
         return taken
 

@@ -14,16 +14,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+from gateway.sentence import sentence
 
 BUSY_MS = 5_000
+
+
+_TRIED: Final = {
+    "open": sentence("cannot open {path}: {wrong}. {hint}"),
+    "read": sentence("cannot read {path}: {wrong}. {hint}"),
+    "write": sentence("cannot write {path}: {wrong}. {hint}"),
+    "use": sentence("cannot use {path}: {wrong}. {hint}"),
+    "lock": sentence("cannot lock {path}: {wrong}. {hint}"),
+    "set aside": sentence("cannot set aside {path}: {wrong}. {hint}"),
+    "send from": sentence("cannot send from {path}: {wrong}. {hint}"),
+    "listen at": sentence("cannot listen at {path}: {wrong}. {hint}"),
+    "replay into": sentence("cannot replay into {path}: {wrong}. {hint}"),
+}
 
 
 class StoreError(Exception):
     """The store cannot be used: what was tried, on which file, what is wrong, and what to do next."""
 
     def __init__(self, tried: str, path: Path, wrong: str, hint: str) -> None:
-        super().__init__(f"cannot {tried} {path}: {wrong}. {hint}")
+        super().__init__(_TRIED[tried].format(path=path, wrong=wrong, hint=hint))
 
 
 class Migrations(Protocol):
@@ -100,7 +115,9 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None
     if version > schema.version and sealed:
         raise newer(path, version, schema)
     if version >= schema.version and not sealed:
-        raise CorruptError("open", path, "its schema is not what was written", "Move it away; a new one begins")
+        raise CorruptError(
+            "open", path, sentence("its schema is not what was written"), sentence("Move it away; a new one begins")
+        )
     if version == 0:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -177,8 +194,10 @@ def newer(path: Path, version: int, schema: Schema) -> StoreError:
     return StoreError(
         "open",
         path,
-        f"it was written by a newer version of the gateway (schema {version}, this one knows {schema.version})",
-        "Install that version again, or move the file away to start a new one; events in it stay unsent",
+        sentence("it was written by a newer version of the gateway (schema {version}, this one knows {known})").format(
+            version=version, known=schema.version
+        ),
+        sentence("Install that version again, or move the file away to start a new one; events in it stay unsent"),
     )
 
 
@@ -248,7 +267,7 @@ def only_one(directory: Path, half: str) -> Iterator[None]:
         with shared_by_both():
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     except OSError as error:
-        raise StoreError("open", path, error.strerror or "unknown error", access_hint(directory)) from None
+        raise StoreError("open", path, error.strerror or sentence("unknown error"), access_hint(directory)) from None
     try:
         _lock(descriptor, path)
         yield
@@ -264,8 +283,10 @@ def _lock(descriptor: int, path: Path) -> None:
         raise HeldError(
             "use",
             path.parent,
-            f"the {path.stem} half is already running on it (process {holder})",
-            "Stop that one first, or give this one a state directory of its own",
+            sentence("the {stem} half is already running on it (process {holder})").format(
+                stem=path.stem, holder=holder
+            ),
+            sentence("Stop that one first, or give this one a state directory of its own"),
         ) from None
     with contextlib.suppress(OSError):  # the number is for people; the lock itself does not need it
         os.ftruncate(descriptor, 0)
@@ -274,13 +295,13 @@ def _lock(descriptor: int, path: Path) -> None:
 
 def explain(error: sqlite3.Error | UnicodeDecodeError, tried: str, path: Path) -> StoreError:
     """Turn SQLite's error into one that says what to do. Never carries the text of a statement or a row."""
-    wrong = "a text in it is not UTF-8" if _is_no_text(error) else str(error)
+    wrong = sentence("a text in it is not UTF-8") if _is_no_text(error) else str(error)
     if is_corrupt(error):
-        return CorruptError(tried, path, wrong, "Move the file away; the gateway starts a new one")
+        return CorruptError(tried, path, wrong, sentence("Move the file away; the gateway starts a new one"))
     if is_full(error):
-        return FullError(tried, path, wrong, "Free some space on that disk")
+        return FullError(tried, path, wrong, sentence("Free some space on that disk"))
     if "locked" in wrong:
-        return StoreError(tried, path, wrong, "Another program holds it: close it and try again")
+        return StoreError(tried, path, wrong, sentence("Another program holds it: close it and try again"))
     return StoreError(tried, path, wrong, access_hint(path.parent))
 
 
@@ -307,7 +328,7 @@ def as_sqlite_says(error: BaseException) -> BaseException:
     """Return the error of a damaged text as one of SQLite's, for whoever waits for those; any other as it is."""
     if not isinstance(error, UnicodeDecodeError):
         return error
-    damaged = sqlite3.DatabaseError("a text in it is not UTF-8")
+    damaged = sqlite3.DatabaseError(sentence("a text in it is not UTF-8"))
     damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return damaged
 
@@ -351,11 +372,19 @@ def _extended(error: BaseException) -> int | None:
 def access_hint(directory: Path) -> str:
     """Say what stands in the way of writing to a directory."""
     if directory.exists() and not directory.is_dir():
-        return f"{directory} is a file: move it away, and create a directory there"
+        return sentence("{directory} is a file: move it away, and create a directory there").format(directory=directory)
     if not directory.is_dir():
-        return f"Create the directory {directory}, owned by the user that the gateway runs as"
+        return sentence("Create the directory {directory}, owned by the user that the gateway runs as").format(
+            directory=directory
+        )
     if os.statvfs(directory).f_flag & os.ST_RDONLY:
-        return f"The disk of {directory} is mounted read-only: mount it read-write, and check it for errors"
+        return sentence(
+            "The disk of {directory} is mounted read-only: mount it read-write, and check it for errors"
+        ).format(directory=directory)
     if not os.access(directory, os.W_OK | os.X_OK):
-        return f"Give the user that the gateway runs as write access to {directory}"
-    return f"Check that {directory} is on a disk that is mounted read-write, has space and is healthy"
+        return sentence("Give the user that the gateway runs as write access to {directory}").format(
+            directory=directory
+        )
+    return sentence("Check that {directory} is on a disk that is mounted read-write, has space and is healthy").format(
+        directory=directory
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from gateway.core.jws import Issuer, Issuers, SignatureError, Use
+from gateway.sentence import sentence
 from gateway.store.database import shared_by_both
 
 PUBLIC = "device.pub"
@@ -76,5 +77,5 @@ class Device:
         try:
             key = public_key((self.directory / PUBLIC).read_text(encoding="ascii").strip())
         except (OSError, ValueError):
-            raise SignatureError("the public key of this gateway cannot be read") from None
+            raise SignatureError(sentence("the public key of this gateway cannot be read")) from None
         return Issuers([Issuer(self.kid, key, frozenset({Use.CONSENT}))])

@@ -16,6 +16,7 @@ from gateway.core.consent import Consent
 from gateway.core.consent import ConsentState as State
 from gateway.core.downlink import ConsentRecord, ConsentState, unix_ms
 from gateway.core.jws import SignatureError
+from gateway.sentence import sentence
 from gateway.store.database import CorruptError, Schema
 from gateway.store.reading import Reading, explained
 from gateway.store.schema import CAPTURE, UPLINK
@@ -151,7 +152,9 @@ def read_all(connection: sqlite3.Connection) -> int:
     number = 0
     for _, _, state, _, _, record in connection.execute(f"SELECT {_COLUMNS} FROM consent"):  # noqa: S608  # no input
         if state not in set(State) or record.count(".") != 2:  # noqa: PLR2004  # JWS: three parts
-            raise CorruptError("read", Path(CAPTURE.file), "a consent is damaged", "It is set aside")
+            raise CorruptError(
+                "read", Path(CAPTURE.file), sentence("a consent is damaged"), sentence("It is set aside")
+            )
         number += 1
     return number
 

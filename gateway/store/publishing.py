@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.sentence import sentence
 from gateway.store.database import StoreError, access_hint, shared_by_both
 
 FILE = "publishing.lock"
@@ -24,7 +25,7 @@ def border(directory: Path) -> Iterator[None]:
         with shared_by_both():
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
     except OSError as error:
-        raise StoreError("lock", path, error.strerror or "unknown error", access_hint(directory)) from None
+        raise StoreError("lock", path, error.strerror or sentence("unknown error"), access_hint(directory)) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -12,6 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import ClassVar, Concatenate, ParamSpec, TypeVar
 
+from gateway.sentence import sentence
 from gateway.store.database import CorruptError, Schema, StoreError, data_version, explain, open_reader
 from gateway.store.recovery import mark
 
@@ -82,5 +83,6 @@ def _told(error: sqlite3.Error | UnicodeDecodeError | StoreError | TypeError, pa
     if isinstance(error, StoreError):
         return error
     if isinstance(error, TypeError):
-        return CorruptError("read", path, "a value in it is not of its column's type", "It is mended at the next start")
+        wrong = sentence("a value in it is not of its column's type")
+        return CorruptError("read", path, wrong, sentence("It is mended at the next start"))
     return explain(error, "read", path)

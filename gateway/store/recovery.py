@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.sentence import sentence
 from gateway.store.database import CorruptError, Schema, StoreError, access_hint, explain, is_corrupt, open_writer
 
 
@@ -63,7 +64,9 @@ def look_through(connection: sqlite3.Connection, directory: Path, file: str) -> 
             raise
         found = str(error)
     if found != "ok":
-        raise CorruptError("use", directory / file, "it is damaged", "It is set aside and a new one begins")
+        raise CorruptError(
+            "use", directory / file, sentence("it is damaged"), sentence("It is set aside and a new one begins")
+        )
     suspect(directory, file).unlink(missing_ok=True)
 
 
@@ -76,7 +79,7 @@ def set_aside(directory: Path, file: str, now_ms: int) -> Path:
         except FileNotFoundError:
             continue
         except OSError as error:
-            wrong = error.strerror or "unknown error"
+            wrong = error.strerror or sentence("unknown error")
             raise StoreError("set aside", directory / file, wrong, access_hint(directory)) from None
     suspect(directory, file).unlink(missing_ok=True)
     return kept

@@ -10,6 +10,7 @@ from typing import Literal
 from gateway.core.downlink import RegistryEntry, unix_ms
 from gateway.core.event import Product
 from gateway.core.registry import Touchpoint
+from gateway.sentence import sentence
 from gateway.store import marks
 from gateway.store.database import CorruptError
 from gateway.store.schema import CAPTURE
@@ -142,4 +143,6 @@ def _touchpoint(definition: str) -> Touchpoint:
         fields = json.loads(definition)
         return Touchpoint(**{**fields, "identifiers": tuple(fields["identifiers"])})
     except (ValueError, LookupError, TypeError):
-        raise CorruptError("read", Path(CAPTURE.file), "a touchpoint is damaged", "It is set aside") from None
+        raise CorruptError(
+            "read", Path(CAPTURE.file), sentence("a touchpoint is damaged"), sentence("It is set aside")
+        ) from None

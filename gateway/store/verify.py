@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from gateway.core.event import Event, EventType, Gap
+from gateway.sentence import sentence
 from gateway.store.backlog import Backlog, Row
 
 PAGE = 1_000
@@ -30,12 +31,16 @@ def verify(backlog: Backlog) -> Report:
     gone = sum(tally.get(name, 0) for name in names[1:])
     if tally.get("appended", 0) != gone + waiting:
         report.problems.append(
-            f"appended {tally.get('appended', 0)} is not delivered + withdrawn + evicted + waiting {gone + waiting}"
+            sentence("appended {appended} is not delivered + withdrawn + evicted + waiting {gone}").format(
+                appended=tally.get("appended", 0), gone=gone + waiting
+            )
         )
     dropped = sum(count for name, count in tally.items() if name.startswith("dropped:"))
     seen, ended = tally.get("sightings", 0), tally.get("absorbed", 0) + tally.get("acted_on", 0) + dropped
     if seen != ended:
-        report.problems.append(f"sightings {seen} is not absorbed + acted on + dropped {ended}")
+        report.problems.append(
+            sentence("sightings {seen} is not absorbed + acted on + dropped {ended}").format(seen=seen, ended=ended)
+        )
     return report
 
 
@@ -46,7 +51,12 @@ def _rows(backlog: Backlog, report: Report) -> int:
         for row in rows:
             event = _event(row, session, report)
             if expected is not None and row.sequence != expected:
-                _add(report, f"sequence {expected} to {row.sequence - 1} is missing and no gap explains it")
+                _add(
+                    report,
+                    sentence("sequence {expected} to {sequence} is missing and no gap explains it").format(
+                        expected=expected, sequence=row.sequence - 1
+                    ),
+                )
             expected = row.sequence + 1
             if event is not None and isinstance(event.data, Gap):
                 expected = (event.data.through or row.sequence) + 1
@@ -59,10 +69,15 @@ def _event(row: Row, session: str | None, report: Report) -> Event | None:
     try:
         event = Event.model_validate_json(row.event)
     except ValidationError as error:
-        _add(report, f"sequence {row.sequence} does not parse: {error.errors(include_input=False)[0]['msg']}")
+        _add(
+            report,
+            sentence("sequence {sequence} does not parse: {wrong}").format(
+                sequence=row.sequence, wrong=error.errors(include_input=False)[0]["msg"]
+            ),
+        )
         return None
     if int(event.sequence) != row.sequence or event.session != session:
-        _add(report, f"sequence {row.sequence} holds the event {event.id}")
+        _add(report, sentence("sequence {sequence} holds the event {id}").format(sequence=row.sequence, id=event.id))
     return event
 
 

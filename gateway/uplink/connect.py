@@ -17,6 +17,7 @@ from gateway.core.order import RestartAskedError
 from gateway.core.sighting import ClockQuality, Moment
 from gateway.log import Message as JournalMessage
 from gateway.log import log, told
+from gateway.sentence import sentence
 from gateway.store import said
 from gateway.store.database import StoreError, is_corrupt
 from gateway.store.progress import Component, components, report
@@ -74,7 +75,7 @@ class Uplink:
             except sqlite3.Error as error:
                 if is_corrupt(error):
                     mark(self.forwarder.backlog.directory, CAPTURE.file)
-                self._report(ok=False, reason=f"the store: {error}")
+                self._report(ok=False, reason=sentence("the store: {error}").format(error=error))
             lasted = (self.now().boot_ns - started_ns) / 1e9
             failures = 0 if lasted >= STABLE_SECONDS else failures + 1
             await asyncio.sleep(self._backoff(failures) if soon else self._backoff_for_people())
@@ -212,8 +213,8 @@ class Uplink:
     def own_condition(self) -> dict[str, str | None]:
         """Tell what this half sees for itself: whether the other runs, and whether the clock can be believed."""
         return {
-            "capture": None if self.capture_runs() else "the capture half is not running: nothing is read",
-            "clock": "it is not synced: no subject is named" if self._is_unsynced() else None,
+            "capture": None if self.capture_runs() else sentence("the capture half is not running: nothing is read"),
+            "clock": sentence("it is not synced: no subject is named") if self._is_unsynced() else None,
         }
 
     def _is_unsynced(self) -> bool:

@@ -12,6 +12,7 @@ from gateway.core.contract import Topics
 from gateway.core.downlink import ConsentRecord, ConsentState, unix_ms
 from gateway.core.jws import Issuers, SignatureError, Use
 from gateway.core.sighting import ClockQuality, Moment
+from gateway.sentence import sentence
 from gateway.store import said
 from gateway.store.progress import Component, components, report
 from gateway.store.said import ConsentSet, Signed
@@ -183,11 +184,13 @@ class Consents:
             return None
         here = self.known.in_force()
         if here is None:
-            return "the centre has not said yet what the consent set is; no customer is named"
+            return sentence("the centre has not said yet what the consent set is; no customer is named")
         if here.confirmed:
             return None
         number = self.known.count()
-        return f"the consent set is not complete: {number:,} of {here.count:,} records; no customer is named"
+        return sentence(
+            "the consent set is not complete: {number:,} of {count:,} records; no customer is named"
+        ).format(number=number, count=here.count)
 
     def _judgeable_set(self) -> None:
         """Without a synced clock no consent can be judged: the set is fetched again once it is."""

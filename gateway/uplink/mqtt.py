@@ -23,6 +23,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from gateway.sentence import sentence
+
 REFUSED = 0x80
 """Reason codes from here on mean that the peer did not do it."""
 CONNECT_SECONDS = 10.0
@@ -68,7 +70,9 @@ class PublishRefusedError(MqttError):
     """The broker answered a publish with a reason code of 0x80 or above; the connection lives on."""
 
     def __init__(self, code: int, name: str) -> None:
-        super().__init__(f"the broker refused the publish: {name} (0x{code:02X})", code)
+        super().__init__(
+            sentence("the broker refused the publish: {name} (0x{code:02X})").format(name=name, code=code), code
+        )
 
 
 class SubscribeRefusedError(MqttError):
@@ -132,7 +136,7 @@ class Connection:
         self._client.on_message = self._on_message
         self._client.on_socket_close = lambda _c, _u, wire: self._detach(wire)
         if self._client.socket() is None:
-            raise MqttError("the connection was lost")
+            raise MqttError(sentence("the connection was lost"))
         self._listen()
         self._flush()
         self._tick()
@@ -148,7 +152,7 @@ class Connection:
             with _corked(wire):
                 self._read_packets(wire)
         except Exception as error:  # noqa: BLE001  # whatever a broker sends; its text may quote the packet
-            self._break_off(f"the broker sent what cannot be read ({type(error).__name__})")
+            self._break_off(sentence("the broker sent what cannot be read ({name})").format(name=type(error).__name__))
         self._flush()
 
     def _read_packets(self, wire: Any) -> None:  # noqa: ANN401  # paho's sockets are of several kinds
@@ -226,14 +230,19 @@ class Connection:
         if self._accepted.done():
             return
         if code >= REFUSED:
-            self._accepted.set_exception(MqttError(f"the broker refused the connection: {name} (0x{code:02X})", code))
+            self._accepted.set_exception(
+                MqttError(
+                    sentence("the broker refused the connection: {name} (0x{code:02X})").format(name=name, code=code),
+                    code,
+                )
+            )
         else:
             self._accepted.set_result(None)
 
     def _on_lost(self, code: int, name: str) -> None:
-        error = MqttError(f"the connection was lost: {name}", code)
+        error = MqttError(sentence("the connection was lost: {name}").format(name=name), code)
         if code == TAKEN_OVER:
-            error = MqttError("another client connected with our client id; each gateway needs its own", code)
+            error = MqttError(sentence("another client connected with our client id; each gateway needs its own"), code)
         if not self._lost.done():
             self._lost.set_result(error)
         for ack in self._acks.values():
@@ -279,7 +288,10 @@ class Connection:
         result, mid = self._client.subscribe([(topic, 1) for topic in topics])
         code, name = await self._acknowledged(mid or 0, result)
         if code >= REFUSED:
-            raise SubscribeRefusedError(f"the broker refused the subscription: {name} (0x{code:02X})", code)
+            raise SubscribeRefusedError(
+                sentence("the broker refused the subscription: {name} (0x{code:02X})").format(name=name, code=code),
+                code,
+            )
 
     async def _acknowledged(self, mid: int, result: MQTTErrorCode) -> tuple[int, str]:
         """Wait for the answer to packet `mid`. The loop reads it, so it never comes before this registers."""
@@ -287,14 +299,16 @@ class Connection:
         if self._lost.done():
             raise self._lost.result()
         if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise MqttError(f"the connection was lost: {result.name}")
+            raise MqttError(sentence("the connection was lost: {name}").format(name=result.name))
         ack: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self._acks[mid] = ack
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await ack
         except TimeoutError:
-            raise MqttError(f"the broker did not acknowledge within {ANSWER_SECONDS:.0f} s") from None
+            raise MqttError(
+                sentence("the broker did not acknowledge within {seconds:.0f} s").format(seconds=ANSWER_SECONDS)
+            ) from None
         finally:
             self._acks.pop(mid, None)
 
@@ -312,7 +326,7 @@ class Connection:
             if self._ticking is not None:
                 self._ticking.cancel()
             if not self._lost.done():
-                self._break_off("it was closed")
+                self._break_off(sentence("it was closed"))
 
 
 @asynccontextmanager
@@ -331,7 +345,11 @@ async def connect(broker: Broker, will: Message) -> AsyncIterator[Connection]:
                 connection.attach()
                 await connection.accepted()
         except TimeoutError:
-            raise MqttError(f"no answer from {broker.host}:{broker.port} within {CONNECT_SECONDS:.0f} s") from None
+            raise MqttError(
+                sentence("no answer from {host}:{port} within {seconds:.0f} s").format(
+                    host=broker.host, port=broker.port, seconds=CONNECT_SECONDS
+                )
+            ) from None
         yield connection
     finally:
         await connection.close()
@@ -394,7 +412,9 @@ def _tls(broker: Broker, ca: Path) -> ssl.SSLContext:
         if broker.certificate is not None:
             context.load_cert_chain(broker.certificate, broker.key)
     except (OSError, ssl.SSLError) as error:
-        raise MqttError(f"cannot use the certificates of [mqtt] (ca, certificate, key): {error}") from None
+        raise MqttError(
+            sentence("cannot use the certificates of [mqtt] (ca, certificate, key): {error}").format(error=error)
+        ) from None
     return context
 
 
@@ -412,7 +432,11 @@ async def _dial(client: Client, broker: Broker) -> None:
         try:
             client.connect(broker.host, broker.port, broker.keepalive, properties=_limits(client))
         except (OSError, ValueError) as reason:
-            error = MqttError(f"cannot connect to {broker.host}:{broker.port}: {_plain(reason)}")
+            error = MqttError(
+                sentence("cannot connect to {host}:{port}: {error}").format(
+                    host=broker.host, port=broker.port, error=_plain(reason)
+                )
+            )
         with contextlib.suppress(RuntimeError):  # the loop has closed meanwhile
             loop.call_soon_threadsafe(settle, error)
 

@@ -13,18 +13,20 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
-from gateway.language import DOMAIN, HERE
+from gateway.language import DOMAIN, HERE, SENTENCE
 
 PACKAGE = HERE.parent
 LANGUAGES = ("de", "fr")
+METHODS = [("**.py", "python")]
 KEYWORDS = {"_": None, "several": (1, 2), "later": None}
 
 
 def extracted() -> Catalog:
     """Return every text of the source that is said to a person."""
     catalog = Catalog(charset="utf-8")
-    for _file, _line, text, _comments, _context in extract_from_dir(PACKAGE, [("**.py", "python")], keywords=KEYWORDS):
-        catalog.add(text)
+    for context, keywords in ((None, KEYWORDS), (SENTENCE, {"sentence": None})):
+        for _file, _line, text, _comments, _context in extract_from_dir(PACKAGE, METHODS, keywords=keywords):
+            catalog.add(text, context=context)
     return catalog
 
 
@@ -64,9 +66,10 @@ def renewed(language: str) -> Catalog:
     before = translated(language) if po_path(language).exists() else now
     now.header_comment, now.creation_date, now.revision_date = "", before.creation_date, before.revision_date
     for message in extracted():
-        known = before.get(message.id) if message.id else None
+        known = before.get(message.id, message.context) if message.id else None
         if message.id:
-            now.add(message.id, known.string if known else ("", "") if message.pluralizable else "")
+            translation = known.string if known else ("", "") if message.pluralizable else ""
+            now.add(message.id, translation, context=message.context)
     return now
 
 

@@ -28,8 +28,8 @@ LINES_OF_DATA = re.compile(r"^[^A-Za-z]*$")
 def test_every_text_is_translated_and_none_is_left_over(language: str) -> None:
     """What the source says now and what the catalogue has are the same; nothing is empty, doubtful or obsolete."""
     there = translated(language)
-    texts = {message.id for message in extracted() if message.id}
-    held = {message.id: message for message in there if message.id}
+    texts = {(message.context, message.id) for message in extracted() if message.id}
+    held = {(message.context, message.id): message for message in there if message.id}
     assert texts - held.keys() == set(), "make catalogues, then translate what is empty"
     assert held.keys() - texts == set(), "make catalogues"
     assert not there.obsolete
