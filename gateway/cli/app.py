@@ -43,13 +43,20 @@ events at the brand's MQTT broker.
 
 To see it work: touchpoint demo
 
-To set up a gateway: write /etc/touchpoint/gateway.toml (start from config/gateway.toml), then
-touchpoint check, touchpoint touchpoints import FILE, touchpoint run."""),
+To set up a gateway: touchpoint setup. To see how it fares: touchpoint status, touchpoint doctor."""),
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 -- as Typer calls it
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"touchpoint {version('touchpoint-gateway')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -59,9 +66,12 @@ def touchpoint(
         Literal["de", "fr", "en"] | None,
         typer.Option("--lang", help=_("The language of what is said here; else that of $LANG.")),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help=_("Say which version this is."))
+    ] = False,
 ) -> None:
     """Take what stands before the command."""
-    del lang
+    del lang, version
 
 
 app.command(short_help=_("Watch a boutique's day in 20 seconds."), help=demo.HELP)(demo.demo)

@@ -4,7 +4,6 @@ Exit status: 0 done, 1 it failed or found something wrong, 2 the command line is
 (sysexits.h, EX_CONFIG; systemd does not start the service again on that).
 """
 
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -116,6 +115,7 @@ def _spoken(answer: dict[str, Any]) -> str:
 
 def asked(question: Callable[[], Coroutine[Any, Any, dict[str, Any]] | Awaitable[dict[str, Any]]]) -> dict[str, Any]:
     """Run a question to the gateway and explain what went wrong, if anything did."""
+    import asyncio
 
     async def answer() -> dict[str, Any]:
         return await question()

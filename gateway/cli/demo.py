@@ -1,6 +1,5 @@
 """`touchpoint demo`: see it work, without any device."""
 
-import asyncio
 import signal
 from collections.abc import Coroutine
 from contextlib import nullcontext
@@ -48,6 +47,8 @@ def demo(
 
 
 def _played(seconds: float, seed: int, *, json: bool) -> "Report":
+    import asyncio
+
     from gateway.demo import DemoError
     from gateway.demo.show import Silent, screen
     from gateway.demo.stage import play
@@ -63,6 +64,8 @@ def _played(seconds: float, seed: int, *, json: bool) -> "Report":
 
 async def _until_interrupted(work: Coroutine[Any, Any, T]) -> T:
     """Do the work, or put everything away at the first Ctrl-C; a second one is not needed and changes nothing."""
+    import asyncio
+
     loop, working = asyncio.get_running_loop(), asyncio.ensure_future(work)
 
     def stop() -> None:

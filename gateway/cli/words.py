@@ -4,7 +4,6 @@ Typer takes a few of them from gettext itself and writes the others in English. 
 about to show, and said again in the catalogue's words.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,7 +13,8 @@ from typer._click.exceptions import NoArgsIsHelpError, UsageError
 from typer._click.formatting import HelpFormatter
 from typer.core import TyperGroup
 
-from gateway.language import _, later, spoken
+from gateway.language import _, later, said, spoken
+from gateway.sentence import sentence
 
 LIBRARY: Final = (  # what Typer looks up by itself
     later("Arguments"),
@@ -28,46 +28,31 @@ LIBRARY: Final = (  # what Typer looks up by itself
     later("Aborted!"),
     later("No such command {name!r}."),
 )
-ENGLISH: Final = (  # what it says in English; a part in braces is any text, said again in its turn
-    later("Show this message and exit."),
-    later("Install completion for the current shell."),
-    later("Show completion for the current shell, to copy it or customize the installation."),
-    later("No such option: {option} (Possible options: {options})"),
-    later("No such option: {option}"),
-    later("Invalid value for {parameter}: {wrong}"),
-    later("Invalid value: {wrong}"),
-    later("Value error, {wrong}"),
-    later("Missing argument {parameter}. {wrong}"),
-    later("Missing argument {parameter}."),
-    later("Missing option {parameter}. {wrong}"),
-    later("Missing option {parameter}."),
-    later("Got unexpected extra argument(s) ({arguments})"),
-    later("Option {option} requires an argument."),
-    later("Option {option} does not take a value."),
-    later("{value} is not one of {choices}."),
-    later("Choose from:{choices}"),
-    later("Value {value} is not a valid {type}."),
-    later("{wrong}. Did you mean {commands}?"),
-    later("Input should be greater than or equal to {least}"),
-    later("Input should be less than or equal to {most}"),
-    later("Input should be a valid integer, unable to parse string as an integer"),
-    later("Input should be a valid number, unable to parse string as a number"),
+ENGLISH: Final = (  # what it says in English; a part in braces is any text
+    sentence("Show this message and exit."),
+    sentence("Install completion for the current shell."),
+    sentence("Show completion for the current shell, to copy it or customize the installation."),
+    sentence("No such option: {option} (Possible options: {options})"),
+    sentence("No such option: {option}"),
+    sentence("Invalid value for {parameter}: {wrong}"),
+    sentence("Invalid value: {wrong}"),
+    sentence("Value error, {wrong}"),
+    sentence("Missing argument {parameter}. {wrong}"),
+    sentence("Missing argument {parameter}."),
+    sentence("Missing option {parameter}. {wrong}"),
+    sentence("Missing option {parameter}."),
+    sentence("Got unexpected extra argument(s) ({arguments})"),
+    sentence("Option {option} requires an argument."),
+    sentence("Option {option} does not take a value."),
+    sentence("{value} is not one of {choices}."),
+    sentence("Choose from:{choices}"),
+    sentence("Value {value} is not a valid {type}."),
+    sentence("{wrong}. Did you mean {commands}?"),
+    sentence("Input should be greater than or equal to {least}"),
+    sentence("Input should be less than or equal to {most}"),
+    sentence("Input should be a valid integer, unable to parse string as an integer"),
+    sentence("Input should be a valid number, unable to parse string as a number"),
 )
-
-
-def said(text: str) -> str:
-    """Say one of Typer's English sentences in the language that is spoken; any other text stays as it is."""
-    if spoken() == "en":
-        return text
-    for sentence in ENGLISH:
-        found = _pattern(sentence).fullmatch(text)
-        if found is not None:
-            return _(sentence).format(**{name: said(part) for name, part in found.groupdict().items()})
-    return text
-
-
-def _pattern(sentence: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(sentence)), re.DOTALL)
 
 
 class Formatter(HelpFormatter):

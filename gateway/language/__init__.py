@@ -76,13 +76,12 @@ def spoken_to(language: object) -> Iterator[None]:
 
 def _(text: str) -> str:
     """Return a text in the language that is spoken."""
-    return _catalogue().gettext(text) if _asker.get() else gettext.gettext(text)
+    return _catalogue(spoken()).gettext(text)
 
 
 def several(one: str, many: str, count: int, **values: object) -> str:
     """Return the form of a text that a number takes, with `{count}` and whatever else stands in it filled in."""
-    form = _catalogue().ngettext if _asker.get() else gettext.ngettext
-    return form(one, many, count).format(count=count, **values)
+    return _catalogue(spoken()).ngettext(one, many, count).format(count=count, **values)
 
 
 def later(text: str) -> str:
@@ -95,45 +94,44 @@ def said(text: object) -> str:
 
     A text that is none of its sentences is returned as it is.
     """
-    for sentence, translation in _sentences(spoken()):
-        if found := sentence.fullmatch(str(text)):
+    english = str(text)
+    for sentence, telling, translation in _sentences(spoken()):
+        if telling in english and (found := _pattern(sentence).fullmatch(english)):
             return translation.format(**{name: said(value) for name, value in found.groupdict().items()})
-    return str(text)
+    return english
 
 
 @cache
-def _sentences(language: str) -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Return every sentence as a pattern, with its translation; those that say the most by themselves come first."""
-    catalogue = gettext.translation(DOMAIN, HERE, [language], fallback=True)
+def _sentences(language: str) -> tuple[tuple[str, str, str], ...]:
+    """Return every sentence, its longest part without a place, and its translation; those that say the most first."""
+    catalogue = _catalogue(language)
     prefix = catalogue.CONTEXT % (SENTENCE, "") if isinstance(catalogue, gettext.GNUTranslations) else ""
     texts = vars(catalogue).get("_catalog", {}).items()  # gettext itself only looks up one text after the other
     ours = ((text, each) for text, each in texts if prefix and isinstance(text, str) and text.startswith(prefix))
     own: dict[str, str] = {text.removeprefix(prefix): each for text, each in ours}
-    return tuple((_pattern(text), _PLACE.sub(r"{\1}", own[text])) for text in sorted(own, key=_weight))
+    ordered = sorted(own, key=lambda text: -sum(map(len, _literals(text))))
+    return tuple((text, max(_literals(text), key=len), _PLACE.sub(r"{\1}", own[text])) for text in ordered)
 
 
-def _weight(text: str) -> int:
-    return -len(_PLACE.sub("", text))
+def _literals(sentence: str) -> list[str]:
+    """Return what stands around the places."""
+    return [part.replace("{{", "{").replace("}}", "}") for part in _PLACE.split(sentence)[::2]]
 
 
-def _pattern(text: str) -> re.Pattern[str]:
-    """Return what fits a text, with groups for its places."""
+@cache
+def _pattern(sentence: str) -> re.Pattern[str]:
+    """Return what fits a sentence, with groups for its places."""
     seen: set[str] = set()
 
     def group(place: re.Match[str]) -> str:
-        name = place[1]
-        again = name in seen
-        seen.add(name)
-        return f"(?P={name})" if again else f"(?P<{name}>.*?)"
+        again = place[1] in seen
+        seen.add(place[1])
+        return f"(?P={place[1]})" if again else f"(?P<{place[1]}>.*?)"
 
-    pieces = _PLACE.split(text)[::2]
-    groups = map(group, _PLACE.finditer(text))
-    return re.compile("".join(re.escape(_plain(piece)) + next(groups, "") for piece in pieces), re.DOTALL)
+    groups = map(group, _PLACE.finditer(sentence))
+    return re.compile("".join(re.escape(part) + next(groups, "") for part in _literals(sentence)), re.DOTALL)
 
 
-def _plain(text: str) -> str:
-    return text.replace("{{", "{").replace("}}", "}")
-
-
-def _catalogue() -> gettext.NullTranslations:
-    return gettext.translation(DOMAIN, HERE, [_asker.get() or "en"], fallback=True)
+@cache
+def _catalogue(language: str) -> gettext.NullTranslations:
+    return gettext.translation(DOMAIN, HERE, [language], fallback=True)

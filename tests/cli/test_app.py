@@ -1,7 +1,10 @@
 """`touchpoint --help` and what is below it."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,25 @@ def test_every_command_stands_in_the_readme(path: tuple[str, ...]) -> None:
     table = (ROOT / "README.md").read_text(encoding="utf-8").split("## Commands")[1]
     named = set(re.findall(r"[a-z]+", " ".join(re.findall(r"`([^`]+)`", table))))
     assert set(path) <= named
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    """`--version` says it in a line, and does nothing else."""
+    shown = CliRunner().invoke(app, ["--version", "status"])
+    assert (shown.stdout, shown.exit_code) == (f"touchpoint {version('touchpoint-gateway')}\n", 0)
+
+
+def test_help_is_shown_without_what_commands_need() -> None:
+    """What takes long to import is imported by the commands that need it: completion asks at each key."""
+    script = (
+        "import sys; sys.argv[1:] = ['--help']; from gateway.__main__ import main\ntry: main()\nexcept SystemExit: pass"
+    )
+    heavy = (
+        "asyncio pydantic sqlite3 cryptography paho bleak nfc serial reportlab rich.live gateway.config gateway.store"
+    )
+    ask = f"\nprint('imported', [name for name in {heavy.split()} if name in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", script + ask], capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == "imported []"
 
 
 def test_nothing_given_shows_the_help() -> None:
