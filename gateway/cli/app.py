@@ -43,7 +43,9 @@ events at the brand's MQTT broker.
 
 To see it work: touchpoint demo
 
-To set up a gateway: touchpoint setup. To see how it fares: touchpoint status, touchpoint doctor."""),
+To set up a gateway: touchpoint setup. To see how it fares: touchpoint status, touchpoint doctor.
+
+Notes on devices and settings: /usr/share/doc/touchpoint-gateway"""),
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -8,6 +8,8 @@ from gateway.doctor.finding import Finding, Verdict
 from gateway.language import _, said
 
 FINE, NOTE, UNKNOWN, WRONG = Verdict.FINE, Verdict.NOTE, Verdict.UNKNOWN, Verdict.WRONG
+REINSTALL = "apt install --reinstall touchpoint-gateway"
+"""Brings back what the package installs: udev rules, modprobe.d, units."""
 SERVICE = "touchpoint-capture"
 """Whose devices are, by the udev rules: a group would give it more than its readers."""
 OLDEST_BLUEZ = (5, 66)
@@ -97,7 +99,7 @@ def _forbidden(need: Need, node: Node) -> Finding:
         in_group = User(need.user.name, -1, frozenset({node.gid}))
         if need.user.name != SERVICE and node.gid and may(in_group, node, need.bits):
             return Finding("udev", WRONG, what, means, f"usermod -aG {node.group} {need.user.name}")
-        fix = _("Install systemd/touchpoint.udev.rules, then: udevadm control --reload; udevadm trigger")
+        fix = f"{REINSTALL}; udevadm control --reload; udevadm trigger"
         return Finding("udev", WRONG, what, means, fix)
     means = _("The half that needs it cannot start.")
     return Finding("permissions", WRONG, what, means, f"chown {need.user.name} {need.path}")
@@ -116,7 +118,7 @@ def usb(facts: Facts) -> Iterator[Finding]:
     for each in facts.usb:
         if each.driver in {"port100", "pn533_usb"}:
             what = _("The kernel's driver {driver} holds the NFC reader {product}.")
-            fix = f"cp systemd/touchpoint.modprobe.conf /usr/lib/modprobe.d/touchpoint.conf; rmmod {each.driver}"
+            fix = f"{REINSTALL}; rmmod {each.driver}"
             told = what.format(driver=each.driver, product=each.product)
             yield Finding("usb", WRONG, told, _("No tag is read."), fix)
         else:
@@ -133,7 +135,7 @@ def bluetooth(facts: Facts) -> Iterator[Finding]:
     if facts.bluetooth.cache_in_memory is False:
         what = _("BlueZ keeps the addresses of devices that it hears on the disk, in /var/lib/bluetooth.")
         means = _("Some of them belong to customers' phones.")
-        fix = "cp systemd/var-lib-bluetooth.mount /etc/systemd/system/; systemctl enable --now var-lib-bluetooth.mount"
+        fix = "systemctl enable --now var-lib-bluetooth.mount"
         yield Finding("bluetooth-cache", WRONG, what, means, fix)
 
 

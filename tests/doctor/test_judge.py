@@ -1,14 +1,20 @@
 """The doctor's judgement: what is wrong, what it means, and what to do, for facts that a machine may have."""
 
+import ast
+import inspect
 import os
+import re
 import stat
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.cli.app import app
 from gateway.doctor import Finding, Verdict, judge
 from gateway.doctor.facts import (
     Bluetooth,
@@ -248,3 +254,13 @@ def test_what_cannot_be_looked_at_needs_nobody() -> None:
 def test_without_beacons_nobody_asks_for_bluetooth() -> None:
     """A gateway with scanners alone may have no adapter."""
     assert not wrong(replace(WELL, bluetooth=Bluetooth()))
+
+
+def test_a_fix_names_what_there_is_on_a_device() -> None:
+    """Commands of ours that exist, and nothing of the repository: a store has the package."""
+    source = ast.parse(inspect.getsource(sys.modules[judge.__module__]))
+    texts = [each.value for each in ast.walk(source) if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    named = {words for text in texts for words in re.findall(r"touchpoint ((?:[a-z]+ ?)+)", text)}
+    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # it is a group
+    assert {words for words in named if words.split()[0] not in known} == set()
+    assert [text for text in texts if re.search(r"(?<![/\w])(systemd|config|tests|firmware-notes)/", text)] == []
