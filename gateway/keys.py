@@ -72,7 +72,9 @@ def read_ring(path: Path) -> KeyRing:
     try:
         return KeyRing.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(_("cannot read the key ring {path}: {why}").format(path=path, why=_why(error))) from None
+        raise KeyFileError(
+            _("cannot read the key ring {path}: {why}").format(path=path, why=said(_why(error)))
+        ) from None
     except ValueError as error:
         raise KeyFileError(_("{path} is not a key ring: {error}").format(path=path, error=said(error))) from None
 
@@ -95,7 +97,7 @@ def read_link_keys(path: Path) -> LinkKeys:
         return LinkKeys.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise KeyFileError(
-            _("cannot read the keys of links {path}: {why}").format(path=path, why=_why(error))
+            _("cannot read the keys of links {path}: {why}").format(path=path, why=said(_why(error)))
         ) from None
     except ValueError as error:
         raise KeyFileError(f"{path}: {said(error)}") from None
@@ -125,7 +127,9 @@ def read_tag_keys(path: Path) -> tuple[str, str, TagKeys]:
     try:
         return tagkeys.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileError(_("cannot read the keys of tags {path}: {why}").format(path=path, why=_why(error))) from None
+        raise KeyFileError(
+            _("cannot read the keys of tags {path}: {why}").format(path=path, why=said(_why(error)))
+        ) from None
     except ValueError as error:
         raise KeyFileError(
             _("{path} is no file of keys of tags: {error}").format(path=path, error=said(error))
@@ -171,7 +175,9 @@ def read_root(path: Path) -> bytes:
         text = path.read_text(encoding="ascii").strip()
         root = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (OSError, ValueError) as error:
-        raise KeyFileError(_("cannot read the root key {path}: {why}").format(path=path, why=_why(error))) from None
+        raise KeyFileError(
+            _("cannot read the root key {path}: {why}").format(path=path, why=said(_why(error)))
+        ) from None
     if len(root) != ROOT_OCTETS or _text(root) != text:  # base64 decoding skips what is not of its alphabet
         raise KeyFileError(
             _("{path} is not a root key: it must hold {octets} bytes in base64url").format(
@@ -190,7 +196,7 @@ def write_secret(path: Path, text: str) -> None:
             _("{path} is there already: move it away first, nothing was written").format(path=path)
         ) from None
     except OSError as error:
-        raise KeyFileError(_("cannot write {path}: {why}").format(path=path, why=_why(error))) from None
+        raise KeyFileError(_("cannot write {path}: {why}").format(path=path, why=said(_why(error)))) from None
     try:
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  # the descriptor carries the mode
             file.write(text + "\n")
@@ -199,7 +205,7 @@ def write_secret(path: Path, text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             path.unlink()
-        raise KeyFileError(_("cannot write {path}: {why}").format(path=path, why=_why(error))) from None
+        raise KeyFileError(_("cannot write {path}: {why}").format(path=path, why=said(_why(error)))) from None
 
 
 def replace_secret(path: Path, text: str) -> None:
@@ -221,7 +227,7 @@ def replace_secret(path: Path, text: str) -> None:
     except OSError as error:
         if new.exists():
             destroy(new)
-        raise KeyFileError(_("cannot write {path}: {why}").format(path=path, why=_why(error))) from None
+        raise KeyFileError(_("cannot write {path}: {why}").format(path=path, why=said(_why(error)))) from None
 
 
 def destroy(path: Path) -> bool:
@@ -239,7 +245,7 @@ def destroy(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise KeyFileError(_("cannot destroy {path}: {why}").format(path=path, why=_why(error))) from None
+        raise KeyFileError(_("cannot destroy {path}: {why}").format(path=path, why=said(_why(error)))) from None
     return True
 
 
@@ -401,7 +407,7 @@ def device_public(settings: Settings) -> str | None:
         return None
     except (OSError, ValueError) as error:
         raise KeyFileError(
-            _("cannot read the public key {public}: {why}").format(public=public, why=_why(error))
+            _("cannot read the public key {public}: {why}").format(public=public, why=said(_why(error)))
         ) from None
 
 

@@ -70,7 +70,7 @@ async def lend(
 def lendable(settings: Settings, name: object) -> ReaderSettings:
     """Return the reader of this name that can be lent, or with None the only one. Raises RequestError."""
     readers = {each.name: each for each in settings.readers if each.kind in KINDS}
-    names = ", ".join(readers) or "none is configured"
+    names = ", ".join(readers) or _("none is configured")
     if name is None and len(readers) != 1:
         raise RequestError(_("say which reader: {names}").format(names=names))
     chosen = next(iter(readers.values())) if name is None else readers.get(str(name))

@@ -32,5 +32,12 @@ SYSTEM: Final = (
     sentence("Network is unreachable"),
     sentence("Name or service not known"),
     sentence("Temporary failure in name resolution"),
+    sentence("unable to open database file"),
+    sentence("database is locked"),
+    sentence("database or disk is full"),
+    sentence("disk I/O error"),
+    sentence("attempt to write a readonly database"),
+    sentence("file is not a database"),
+    sentence("database disk image is malformed"),
 )
-"""What the system says (strerror(3), gai_strerror(3)) most often in the place of a reason."""
+"""What the system (strerror(3), gai_strerror(3)) and SQLite say most often in the place of a reason."""

@@ -82,11 +82,12 @@ def failures_explained() -> Iterator[None]:
     except sqlite3.Error as error:
         fail(
             _("the store cannot be read: {error}. The running gateway sets a damaged file aside by itself").format(
-                error=error
+                error=said(error)
             )
         )
     except OSError as error:
-        fail(f"{error.filename or _('the system')}: {said(error.strerror)}")
+        where = error.filename or _("the system")
+        fail(f"{where}: {said(error.strerror)}")
 
 
 def ask_gateway(settings: "Settings", request: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.command import Config, Json, ask_gateway, fail, settings_from, show_json
-from gateway.language import _, later, several
+from gateway.language import _, later, said, several
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -294,7 +294,7 @@ def _hand_over(texts: list[str], path: Path | None, *, quiet: bool) -> None:
     except OSError as error:
         fail(
             _("It is recorded, but the receipt could not be written: {path}: {strerror}").format(
-                path=path, strerror=error.strerror
+                path=path, strerror=said(error.strerror)
             )
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.command import Config, Json, fail, failures_explained, settings_from
-from gateway.language import _
+from gateway.language import _, said
 
 if TYPE_CHECKING:
     from gateway.clock import Clock
@@ -61,17 +61,17 @@ def _follow(reader: "Cues", clock: "Clock", touchpoint: str | None, *, json: boo
     """Print each new cue until nobody reads. Raises BrokenPipeError, KeyboardInterrupt."""
     from gateway.store.database import StoreError
 
-    gone, said = _reader_of_output(), set[str]()
+    gone, told = _reader_of_output(), set[str]()
     while True:
         now, news = clock.now(), list["Cue"]()
         if now.quality == "unsynced":
-            _say_once(said, _("the clock is not synced, so nobody knows what has expired: no cue is shown until it is"))
+            _say_once(told, _("the clock is not synced, so nobody knows what has expired: no cue is shown until it is"))
         try:
             news = reader.new(now, touchpoint)
         except StoreError as error:  # the uplink half mends its file
-            _say_once(said, str(error))
+            _say_once(told, said(error))
         for reason in reader.refused:
-            _say_once(said, _("a cue is not shown: {reason}").format(reason=reason))
+            _say_once(told, _("a cue is not shown: {reason}").format(reason=said(reason)))
         for cue in news:
             sys.stdout.write((cue.model_dump_json() if json else _line(cue)) + "\n")
             sys.stdout.flush()
@@ -84,14 +84,20 @@ def _line(cue: "Cue") -> str:
     from gateway.core.downlink import unix_ms
     from gateway.core.event import rfc3339
 
-    parts = (cue.touchpoint, f"until {rfc3339(unix_ms(cue.expires))}", cue.title, cue.body, cue.media or "")
+    parts = (
+        cue.touchpoint,
+        _("until {time}").format(time=rfc3339(unix_ms(cue.expires))),
+        cue.title,
+        cue.body,
+        cue.media or "",
+    )
     text = "  ".join(part for part in parts if part)
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _say_once(said: set[str], text: str) -> None:
-    if text not in said:
-        said.add(text)
+def _say_once(told: set[str], text: str) -> None:
+    if text not in told:
+        told.add(text)
         typer.echo(text, err=True)
 
 

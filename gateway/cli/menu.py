@@ -54,7 +54,8 @@ def menu(offered: Sequence[Choice], ask: Ask, run: Run) -> None:
         typer.echo()
         for number, each in enumerate(offered, 1):
             typer.echo(f"{number:>3}  {each.what}  (touchpoint {' '.join(each.command)})")
-        typer.echo(f"{LEAVE:>3}  {_('Leave')}")
+        leave = _("Leave")
+        typer.echo(f"{LEAVE:>3}  {leave}")
         try:
             answer = ask(_("Number: ")).strip()
         except (EOFError, KeyboardInterrupt):

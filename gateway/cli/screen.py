@@ -27,7 +27,8 @@ def screen(
     found: Mapping[str, Any], problems: Sequence[Problem], zone: tzinfo | None, width: int = WIDTH, height: int = HEIGHT
 ) -> list[str]:
     """Return the lines of a screen: at most `height`, none wider than `width`. What does not fit is counted."""
-    head = f"{found['gateway']}   {_('running') if found['running'] else _('not running')}"
+    running = _("running") if found["running"] else _("not running")
+    head = f"{found['gateway']}   {running}"
     lines = [head, *_problems(problems, width, height // 2), ""]
     lines += [f"{label:<{LABEL}}{text}" for label, text in _parts(found, max(MOST, height - HEIGHT))]
     room = height - len(lines)

@@ -167,7 +167,7 @@ def _read(path: Path) -> Answers:
     try:
         return answered(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        fail(f"{path}: {error.strerror}")
+        fail(f"{path}: {said(error.strerror)}")
     except ValueError as error:
         fail(f"{path}: {error}", 2)
 

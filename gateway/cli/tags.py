@@ -211,10 +211,11 @@ def inventory(config: Config = None, *, json: Json = False) -> None:
         typer.echo(f"{each.touchpoint:<20} {each.answer or '-':<10} {each.chip:<8} {_state(each.state)}")
     half = [each for each in entries if each.state in {State.BEGUN, State.LOST}]
     if half:
-        one = "{count} tag was taken away half done: it can be written again, or thrown away."
         fail(
             several(
-                one, "{count} tags were taken away half done: they can be written again, or thrown away.", len(half)
+                "{count} tag was taken away half done: it can be written again, or thrown away.",
+                "{count} tags were taken away half done: they can be written again, or thrown away.",
+                len(half),
             )
         )
 

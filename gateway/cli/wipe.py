@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.command import Config, Json, Yes, confirm, fail, failures_explained, settings_from, show_json
-from gateway.language import _
+from gateway.language import _, said
 
 if TYPE_CHECKING:
     from gateway.bytesearch import Proof
@@ -75,7 +75,7 @@ def _wiped(settings: "Settings", *, credentials: bool, yes: bool) -> Report:
             was = traces(settings, credentials=credentials)
             done = list(remove(what))
     except HeldError as error:
-        running = str(error).partition(". ")[0]
+        running = said(error).partition(". ")[0]
         fail(
             _("{running}. Stop its services, or press Ctrl-C where touchpoint run runs; nothing was removed").format(
                 running=running
@@ -120,7 +120,7 @@ def _show(report: Report, *, json: bool) -> None:
     for path in report.removed:
         typer.echo(_("removed {path}").format(path=path))
     for wrong in report.wrong:
-        typer.echo(wrong, err=True)
+        typer.echo(said(wrong), err=True)
     for name in report.elsewhere:
         typer.echo(
             _("{name} is a credential of systemd: remove the file that LoadCredential= of the service names").format(

@@ -45,6 +45,7 @@ _SAID = {
     "greater_than_equal": sentence("must be greater than or equal to {ge}"),
     "less_than": sentence("must be less than {lt}"),
     "less_than_equal": sentence("must be less than or equal to {le}"),
+    "string_pattern_mismatch": sentence("must match pattern '{pattern}'"),
     "string_too_short": sentence("must have at least {min_length} characters"),
     "string_too_long": sentence("must have at most {max_length} characters"),
 }

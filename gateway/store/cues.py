@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from gateway.core.downlink import Cue, unix_ms
 from gateway.core.jws import Issuers, SignatureError, Use
 from gateway.core.sighting import ClockQuality, Moment
+from gateway.sentence import sentence
 from gateway.store.reading import Reading, explained
 from gateway.store.schema import UPLINK
 
@@ -64,11 +65,11 @@ class Cues(Reading):
         except SignatureError as error:
             self.refused[str(error)] += 1
         except ValidationError:
-            self.refused["it is no cue"] += 1
+            self.refused[sentence("it is no cue")] += 1
         else:
             if cue.touchpoint == place:
                 return cue
-            self.refused["it is for another touchpoint"] += 1
+            self.refused[sentence("it is for another touchpoint")] += 1
         return None
 
     def _is_next(self, cue: Cue) -> bool:

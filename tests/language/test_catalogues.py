@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.language import DOMAIN, HERE
+from gateway.language import DOMAIN, HERE, SENTENCE
 from tests.language.catalogues import LANGUAGES, PACKAGE, compiled, extracted, mo_path, po_path, translated
 
 PLACEHOLDER = re.compile(r"\{+[^{}]*\}+")
+MARKS = {"_": 1, "several": 2, "later": 1, "sentence": 1}
+"""How many texts each takes."""
 SHOWN_TO_PEOPLE = {"echo", "fail", "confirm", "BadParameter"}
 SAME_IN_ENGLISH = {
     "de": {"Option", "Broker", "Name", "Zone", "Phase"},
@@ -85,6 +87,25 @@ def _words(node: ast.expr) -> str:
     parts = node.values if isinstance(node, ast.JoinedStr) else [node]
     text = " ".join(each.value for each in parts if isinstance(each, ast.Constant) and isinstance(each.value, str))
     return "" if LINES_OF_DATA.match(text.replace("touchpoint", "")) else text
+
+
+def test_every_text_that_is_marked_is_extracted() -> None:
+    """None is hidden in an f-string or behind a name, where Babel finds none and no catalogue would have it."""
+    held = {(message.context, text) for message in extracted() for text in _forms(message.id)}
+    assert [each for file in sorted(PACKAGE.rglob("*.py")) for each in _hidden(file, held)] == []
+
+
+def _hidden(file: Path, held: set[tuple[str | None, str]]) -> Iterator[str]:
+    """Yield where a file marks a literal text that is not among those of the source."""
+    for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in MARKS:
+            context = SENTENCE if call.func.id == "sentence" else None
+            for text in call.args[: MARKS[call.func.id]]:
+                where = f"{file.relative_to(PACKAGE)}, line {call.lineno}"
+                if isinstance(text, ast.Constant) and (context, str(text.value)) not in held:
+                    yield f"{where}: {text.value!r}"
+                elif not isinstance(text, ast.Constant) and call.func.id != "_":  # which looks up what is marked
+                    yield f"{where}: no literal"
 
 
 @pytest.fixture(scope="module")
