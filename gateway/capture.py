@@ -19,7 +19,7 @@ from gateway.control import RequestError
 from gateway.core.authenticity import REFUSED, Spent
 from gateway.core.consent import Reason
 from gateway.core.decode.namespace import ANY, Namespaces
-from gateway.core.event import Draft, Retention, retention
+from gateway.core.event import Authenticity, Draft, Retention, retention
 from gateway.core.jws import Signer
 from gateway.core.order import RestartAskedError
 from gateway.core.path import NOT_BELIEVED, Fate, Outcome, Path
@@ -550,15 +550,17 @@ def happened(draft: Draft) -> Happened:
 
 def report_forgery(outcome: Outcome, reader: str) -> None:
     """Log what was shown at a reader and claims to be what it is not."""
-    component = f"reader:{reader}"
     if outcome.verdict in REFUSED:
-        extra = told(Message.TAG_FORGED, component)
-        security.warning(
-            "reader %s: the message of a tag was %s: it names nobody", reader, outcome.verdict, extra=extra
-        )
+        report_tag(outcome.verdict, reader)
     elif outcome == NOT_BELIEVED:
-        extra = told(Message.LINK_FORGED, component)
+        extra = told(Message.LINK_FORGED, f"reader:{reader}")
         security.warning("reader %s: a link without a signature that counts here was dropped", reader, extra=extra)
+
+
+def report_tag(verdict: Authenticity | None, reader: str) -> None:
+    """Log that a tag's message was no proof of the tag."""
+    extra = told(Message.TAG_FORGED, f"reader:{reader}")
+    security.warning("reader %s: the message of a tag was %s: it names nobody", reader, verdict, extra=extra)
 
 
 def _wrong_with(status: SourceStatus) -> str | None:

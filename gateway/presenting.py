@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.capture import Capture
+from gateway.capture import Capture, report_tag
 from gateway.control import RequestError, Tell
 from gateway.core import decode
 from gateway.core.authenticity import Reading
@@ -54,7 +54,7 @@ async def _next(
                 reading = _reading(capture, await capture.borrow(reader))
                 token = _token(capture, reading)
                 if token not in before:
-                    await _believe(capture, reading)
+                    await _believe(capture, reading, reader)
                     return token
                 if not told:  # a card that is left on the reader is read several times a second
                     await tell({"again": reader})
@@ -92,7 +92,7 @@ def _token(capture: Capture, reading: Reading) -> Identifier:
     raise RequestError(_("that is not a customer's token: no [[bearer]] of the configuration covers it"))
 
 
-async def _believe(capture: Capture, reading: Reading) -> None:
+async def _believe(capture: Capture, reading: Reading, reader: str) -> None:
     """Accept a token's message, which cannot be shown a second time from then on. Raises RequestError, StoreError.
 
     A copy and a forgery are counted and present nobody.
@@ -100,6 +100,7 @@ async def _believe(capture: Capture, reading: Reading) -> None:
     if reading.verdict is not None:
         capture.tally(f"sun:{reading.verdict}")
     if reading.refused:
+        report_tag(reading.verdict, reader)
         raise RequestError(
             _("that token is {verdict}, and nothing is recorded: it must be the card itself, read anew").format(
                 verdict=reading.verdict

@@ -15,6 +15,7 @@ from gateway.core.event import Interaction
 from gateway.core.path import Fate, Outcome
 from gateway.core.registry import BearerRule, Touchpoint, build
 from gateway.core.sighting import Sighting, Tag
+from gateway.log import security
 from gateway.presenting import Presented, presented
 from gateway.sources.source import SourceStatus
 from gateway.store.database import StoreError
@@ -169,13 +170,15 @@ async def test_a_card_that_signs_is_presented_at_the_counter_once(tmp_path: Path
         assert shop.capture.path.see(card(3), shop.clock.now()).verdict == "replayed"
 
 
-async def test_a_forged_card_presents_nobody(tmp_path: Path) -> None:
-    """Also if its UID, which anybody can copy, would be somebody's token."""
+async def test_a_forged_card_presents_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Also if its UID, which anybody can copy, would be somebody's token; the security log has it, without the UID."""
     async with counter(tmp_path) as shop:
         shop.capture.path.registry = build(1, (), (BearerRule("nfc-uid", ""),))
         with pytest.raises(RequestError, match="is forged"):
             await shown(shop, card(3, META_KEY))
         assert counters(shop) == {}
+    (logged,) = [record for record in caplog.records if record.name == security.name]
+    assert logged.getMessage() == "reader nfc: the message of a tag was forged: it names nobody"
 
 
 async def test_a_card_is_not_presented_if_its_counter_cannot_be_kept(tmp_path: Path) -> None:
