@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from gateway.cli.command import FAILED, Json, fail, show_json
-from gateway.language import _
+from gateway.language import _, said
 
 if TYPE_CHECKING:
     from gateway.demo.report import Report
@@ -57,7 +57,7 @@ def _played(seconds: float, seed: int, *, json: bool) -> "Report":
         with nullcontext(Silent()) if json else screen() as show:
             return asyncio.run(_until_interrupted(play(show, seconds, seed)))
     except DemoError as error:
-        fail(str(error))
+        fail(said(error))
     except asyncio.CancelledError:
         raise typer.Exit(INTERRUPTED) from None
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.demo import DemoError
+from gateway.sentence import sentence
 
 if TYPE_CHECKING:
     from iotcore import Broker
@@ -92,7 +93,9 @@ async def _started(start: StartBroker, directory: Path) -> RunningBroker:
             return await start(directory, free_port())
         except PortTakenError:
             continue
-    raise BrokerError(f"other programs took every port that was free; {ATTEMPTS} were tried. Try again")
+    raise BrokerError(
+        sentence("other programs took every port that was free; {count} were tried. Try again").format(count=ATTEMPTS)
+    )
 
 
 def available() -> StartBroker:
@@ -102,7 +105,10 @@ def available() -> StartBroker:
     if mosquitto_program() is not None:
         return start_mosquitto
     raise BrokerError(
-        "the demo needs an MQTT broker: pip install 'touchpoint-gateway[demo]', or as root: apt-get install mosquitto"
+        sentence(
+            "the demo needs an MQTT broker: pip install 'touchpoint-gateway[demo]',"
+            " or as root: apt-get install mosquitto"
+        )
     )
 
 
@@ -136,7 +142,7 @@ def _start_iotcore(configuration: Path) -> "Broker":
     except OSError:
         raise PortTakenError from None
     except RuntimeError as error:
-        raise BrokerError(f"iotcore's broker did not start: {error}") from None
+        raise BrokerError(sentence("iotcore's broker did not start: {error}").format(error=error)) from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -172,7 +178,9 @@ async def _listening(process: asyncio.subprocess.Process, log: Path) -> None:
                     return
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        raise BrokerError(f"mosquitto did not listen within {START_SECONDS:.0f} s") from None
+        raise BrokerError(
+            sentence("mosquitto did not listen within {seconds:.0f} s").format(seconds=START_SECONDS)
+        ) from None
     raise _why_it_ended(log)
 
 
@@ -180,7 +188,7 @@ def _why_it_ended(log: Path) -> Exception:
     said = _said(log)
     if "in use" in said:
         return PortTakenError()
-    return BrokerError(f"mosquitto ended at once: {said or 'it said nothing'}")
+    return BrokerError(sentence("mosquitto ended at once: {said}").format(said=said or sentence("it said nothing")))
 
 
 def _said(log: Path) -> str:

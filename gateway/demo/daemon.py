@@ -12,6 +12,7 @@ from gateway.control import Answer, NobodyListensError, RequestError, ask
 from gateway.demo import DemoError
 from gateway.demo.installation import Installation
 from gateway.demo.report import Numbers, numbers
+from gateway.sentence import sentence
 from gateway.store.backlog import Backlog
 from gateway.store.progress import Followed
 
@@ -36,9 +37,11 @@ class Daemon:
         try:
             return await ask(self.installation.state, request)
         except RequestError as error:
-            raise GatewayError(f"the gateway refused {request['ask']}: {error}") from None
+            raise GatewayError(
+                sentence("the gateway refused {ask}: {error}").format(ask=request["ask"], error=error)
+            ) from None
         except (NobodyListensError, OSError):
-            raise GatewayError(f"the gateway is gone:\n{self._log()}") from None
+            raise GatewayError(sentence("the gateway is gone:\n{log}").format(log=self._log())) from None
 
     async def ready(self) -> None:
         """Wait until every reader is up. Raises GatewayError when the gateway ends or takes too long."""
@@ -47,11 +50,15 @@ class Daemon:
                 while not await self._is_ready():  # noqa: ASYNC110  # another process's state
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
-            raise GatewayError(f"the gateway was not ready within {START_SECONDS:.0f} s:\n{self._log()}") from None
+            raise GatewayError(
+                sentence("the gateway was not ready within {seconds:.0f} s:\n{log}").format(
+                    seconds=START_SECONDS, log=self._log()
+                )
+            ) from None
 
     async def _is_ready(self) -> bool:
         if self.process.returncode is not None:
-            raise GatewayError(f"the gateway ended at once:\n{self._log()}")
+            raise GatewayError(sentence("the gateway ended at once:\n{log}").format(log=self._log()))
         try:
             readers = (await ask(self.installation.state, {"ask": "status"}))["readers"]
         except (NobodyListensError, RequestError, OSError):
@@ -83,7 +90,11 @@ class Daemon:
         except TimeoutError:
             self.process.kill()
             await self.process.wait()
-            raise GatewayError(f"the gateway did not stop within {STOP_SECONDS:.0f} s:\n{self._log()}") from None
+            raise GatewayError(
+                sentence("the gateway did not stop within {seconds:.0f} s:\n{log}").format(
+                    seconds=STOP_SECONDS, log=self._log()
+                )
+            ) from None
 
     def _log(self) -> str:
         return "\n".join(self.installation.log.read_text(encoding="utf-8", errors="replace").splitlines()[-10:])

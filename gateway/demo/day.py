@@ -9,6 +9,7 @@ from gateway.core.sighting import Advertisement, Payload, Scan, Sighting
 from gateway.demo import boutique as place
 from gateway.demo.boutique import COUNTER, SALON, SCANNER, WINDOW, BeaconCustomer, Boutique, Passerby, product_link
 from gateway.demo.signals import eddystone_tlm, eddystone_uid, ibeacon
+from gateway.sentence import sentence
 
 
 class Act(Enum):
@@ -26,7 +27,7 @@ class Step:
     at: float
     """Seconds from the opening of the store."""
     says: str | None = None
-    """What a person reads about it; None for what goes on in the background."""
+    """What a person reads about it, in English; None for what goes on in the background."""
     sighting: Sighting | None = None
     act: Act | None = None
     token: str | None = None
@@ -56,48 +57,53 @@ def _story(shop: Boutique, seconds: float) -> Iterator[Step]:
     anna, ben, david = shop.anna, shop.ben, shop.david
     chrono = Scan(product_link(place.CHRONO, "CH-2206"), QR)
     scenes: list[tuple[float, str, str, Payload]] = [
-        (0.05, "Anna, who agreed, taps her card at the counter.", COUNTER, anna.tag),
-        (0.09, "Anna tries the Diver 200: its tag is tapped.", COUNTER, shop.tag(place.TAGGED[1])),
-        (0.13, "A visitor taps the window display.", WINDOW, shop.tag(place.WINDOW_DISPLAY)),
-        (0.17, "A visitor scans page 12 of the catalogue.", SCANNER, Scan(place.CATALOGUE, QR)),
-        (0.18, "... and scans it once more, by mistake.", SCANNER, Scan(place.CATALOGUE, QR)),
-        (0.22, "David, who never agreed, shows his code.", SCANNER, Scan(david.token, QR)),
-        (0.26, "Somebody scans a restaurant's menu.", SCANNER, Scan(shop.foreign, QR)),
-        (0.29, "Somebody scans a code that is meant to do harm.", SCANNER, Scan(shop.hostile, QR)),
-        (0.31, "... and one that is far too long.", SCANNER, Scan(shop.hostile * (OVERSIZED // len(shop.hostile)), QR)),
-        (0.34, "Ben, who agreed, shows his code.", SCANNER, Scan(ben.token, QR)),
-        (0.38, "Ben scans the Chronograph.", SCANNER, chrono),
-        (0.42, "A visitor leaves feedback: a smile.", WINDOW, shop.tag(place.SMILE)),
-        (0.79, "Anna taps the Moonphase.", COUNTER, shop.tag(place.TAGGED[2])),
-        (0.83, "A visitor leaves feedback: a frown.", WINDOW, shop.tag(place.FROWN)),
-        (0.87, "A visitor scans the Diver 200.", SCANNER, Scan(product_link(place.DIVER, "D2-0418"), QR)),
+        (0.05, sentence("Anna, who agreed, taps her card at the counter."), COUNTER, anna.tag),
+        (0.09, sentence("Anna tries the Diver 200: its tag is tapped."), COUNTER, shop.tag(place.TAGGED[1])),
+        (0.13, sentence("A visitor taps the window display."), WINDOW, shop.tag(place.WINDOW_DISPLAY)),
+        (0.17, sentence("A visitor scans page 12 of the catalogue."), SCANNER, Scan(place.CATALOGUE, QR)),
+        (0.18, sentence("... and scans it once more, by mistake."), SCANNER, Scan(place.CATALOGUE, QR)),
+        (0.22, sentence("David, who never agreed, shows his code."), SCANNER, Scan(david.token, QR)),
+        (0.26, sentence("Somebody scans a restaurant's menu."), SCANNER, Scan(shop.foreign, QR)),
+        (0.29, sentence("Somebody scans a code that is meant to do harm."), SCANNER, Scan(shop.hostile, QR)),
+        (
+            0.31,
+            sentence("... and one that is far too long."),
+            SCANNER,
+            Scan(shop.hostile * (OVERSIZED // len(shop.hostile)), QR),
+        ),
+        (0.34, sentence("Ben, who agreed, shows his code."), SCANNER, Scan(ben.token, QR)),
+        (0.38, sentence("Ben scans the Chronograph."), SCANNER, chrono),
+        (0.42, sentence("A visitor leaves feedback: a smile."), WINDOW, shop.tag(place.SMILE)),
+        (0.79, sentence("Anna taps the Moonphase."), COUNTER, shop.tag(place.TAGGED[2])),
+        (0.83, sentence("A visitor leaves feedback: a frown."), WINDOW, shop.tag(place.FROWN)),
+        (0.87, sentence("A visitor scans the Diver 200."), SCANNER, Scan(product_link(place.DIVER, "D2-0418"), QR)),
     ]
-    yield Step(0, "The store opens. Through the window, passers-by's phones are heard.")
+    yield Step(0, sentence("The store opens. Through the window, passers-by's phones are heard."))
     for part, says, reader, payload in scenes:
         yield Step(part * seconds, says, Sighting(reader, payload))
-    yield Step(LAST * seconds, "The store closes.")
+    yield Step(LAST * seconds, sentence("The store closes."))
 
 
 def _outage(shop: Boutique, begins: float, length: float) -> Iterator[Step]:
     """Yield what happens while the line is unplugged, one customer's change of mind included."""
     scenes: list[tuple[float, str, str, Payload]] = [
-        (0.17, "Ben shows his code again.", SCANNER, Scan(shop.ben.token, QR)),
-        (0.29, "Ben scans page 12 of the catalogue.", SCANNER, Scan(place.CATALOGUE, QR)),
-        (0.42, "A visitor taps the window display.", WINDOW, shop.tag(place.WINDOW_DISPLAY)),
-        (0.54, "Anna taps her card at the counter.", COUNTER, shop.anna.tag),
-        (0.83, "Ben shows his code once more: from now on he is nobody.", SCANNER, Scan(shop.ben.token, QR)),
+        (0.17, sentence("Ben shows his code again."), SCANNER, Scan(shop.ben.token, QR)),
+        (0.29, sentence("Ben scans page 12 of the catalogue."), SCANNER, Scan(place.CATALOGUE, QR)),
+        (0.42, sentence("A visitor taps the window display."), WINDOW, shop.tag(place.WINDOW_DISPLAY)),
+        (0.54, sentence("Anna taps her card at the counter."), COUNTER, shop.anna.tag),
+        (0.83, sentence("Ben shows his code once more: from now on he is nobody."), SCANNER, Scan(shop.ben.token, QR)),
     ]
-    yield Step(begins, "Somebody pulls the network plug. The store goes on.", act=Act.UNPLUG)
+    yield Step(begins, sentence("Somebody pulls the network plug. The store goes on."), act=Act.UNPLUG)
     for part, says, reader, payload in scenes:
         yield Step(begins + part * length, says, Sighting(reader, payload))
-    says = "Ben withdraws his consent: what waits about him must never leave."
+    says = sentence("Ben withdraws his consent: what waits about him must never leave.")
     yield Step(begins + 0.71 * length, says, act=Act.WITHDRAW, token=shop.ben.token)
-    yield Step(begins + length, "The plug is back. What waited leaves now.", act=Act.PLUG)
+    yield Step(begins + length, sentence("The plug is back. What waited leaves now."), act=Act.PLUG)
 
 
 def _background(shop: Boutique, random: Random, seconds: float) -> Iterator[Step]:
     """Yield what is on the air all the time: customers' beacons, the store's own, and strangers' phones."""
-    yield Step(0.10 * seconds, "Clara, who agreed, walks in with her beacon; so does Erik, who did not.")
+    yield Step(0.10 * seconds, sentence("Clara, who agreed, walks in with her beacon; so does Erik, who did not."))
     for customer in (shop.clara, shop.erik):
         yield from _carried(customer, random, 0.10 * seconds, 0.40 * seconds)
     yield from _store_beacon(shop, random, LAST * seconds)

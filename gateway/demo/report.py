@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from gateway.sentence import sentence
+
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
@@ -77,22 +79,45 @@ class Report:
         ended = n.absorbed + n.acted_on + sum(n.dropped.values())
         gone = n.delivered + n.withdrawn + n.evicted + n.waiting
         return [
-            (self.shown == n.sightings, f"the devices made {self.shown} readings, the gateway counted {n.sightings}"),
-            (n.sightings == ended, f"of {n.sightings} sightings {ended} are accounted for"),
-            (n.appended == gone, f"of {n.appended} events {gone} are accounted for"),
-            (n.waiting == 0, f"{n.waiting} events still wait"),
-            (a.received == n.delivered, f"{n.delivered} events were delivered, {a.received} arrived"),
-            (n.withdrawn > 0, "the withdrawal withdrew no waiting event"),
+            (
+                self.shown == n.sightings,
+                sentence("the devices made {shown} readings, the gateway counted {counted}").format(
+                    shown=self.shown, counted=n.sightings
+                ),
+            ),
+            (
+                n.sightings == ended,
+                sentence("of {sightings} sightings {ended} are accounted for").format(
+                    sightings=n.sightings, ended=ended
+                ),
+            ),
+            (
+                n.appended == gone,
+                sentence("of {appended} events {gone} are accounted for").format(appended=n.appended, gone=gone),
+            ),
+            (n.waiting == 0, sentence("{waiting} events still wait").format(waiting=n.waiting)),
+            (
+                a.received == n.delivered,
+                sentence("{delivered} events were delivered, {received} arrived").format(
+                    delivered=n.delivered, received=a.received
+                ),
+            ),
+            (n.withdrawn > 0, sentence("the withdrawal withdrew no waiting event")),
             (
                 a.explained == n.withdrawn + n.evicted,
-                f"{n.withdrawn + n.evicted} events were withdrawn or evicted, gaps explain {a.explained}",
+                sentence("{gone} events were withdrawn or evicted, gaps explain {explained}").format(
+                    gone=n.withdrawn + n.evicted, explained=a.explained
+                ),
             ),
-            (a.subjects > 0, "no event names a subject"),
-            (a.holes == 0, f"{a.holes} events are missing and nothing explains it"),
-            (a.duplicates == 0, f"{a.duplicates} events arrived more than once"),
-            (a.malformed == 0, f"{a.malformed} messages could not be parsed"),
-            (self.search_proven, "the search did not find the identifier that was planted for it"),
-            *((False, f"a raw identifier was found: {finding}") for finding in self.found),
+            (a.subjects > 0, sentence("no event names a subject")),
+            (a.holes == 0, sentence("{holes} events are missing and nothing explains it").format(holes=a.holes)),
+            (a.duplicates == 0, sentence("{duplicates} events arrived more than once").format(duplicates=a.duplicates)),
+            (a.malformed == 0, sentence("{malformed} messages could not be parsed").format(malformed=a.malformed)),
+            (self.search_proven, sentence("the search did not find the identifier that was planted for it")),
+            *(
+                (False, sentence("a raw identifier was found: {finding}").format(finding=finding))
+                for finding in self.found
+            ),
         ]
 
     def as_json(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from gateway.demo import DemoError, subscriber
 from gateway.demo.boutique import SITE, TENANT
 from gateway.demo.report import Arrived
+from gateway.sentence import sentence
 
 TOPIC = f"touchpoint/v1/{TENANT}/{SITE}/+/event"
 START_SECONDS = 10.0
@@ -52,9 +53,9 @@ class Witness:
         try:
             async with asyncio.timeout(START_SECONDS):
                 if await self._line() is None:
-                    raise WitnessError("the subscriber ended at once")
+                    raise WitnessError(sentence("the subscriber ended at once"))
         except TimeoutError:
-            raise WitnessError("the subscriber could not subscribe at the broker") from None
+            raise WitnessError(sentence("the subscriber could not subscribe at the broker")) from None
 
     def finish(self) -> None:
         """Ask for the last totals; `follow` ends when they have come."""

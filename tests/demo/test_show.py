@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console
 
 from gateway.core.sighting import Scan, Sighting
+from gateway.demo.boutique import REGISTRY, SALON
 from gateway.demo.day import Act, Step
 from gateway.demo.report import Arrived, Numbers, Report
-from gateway.demo.show import Lines, Screen, Silent, named, screen, summary, verdict, words
+from gateway.demo.show import NAMES, Lines, Screen, Silent, named, screen, summary, verdict, words
 
 SUBJECT = {"pseudonym": "tp1.2026Q4.abcdefghijklmnopqrstuv", "attribution": "direct"}
 REPORT = Report(
@@ -61,6 +62,12 @@ def printed(shown: Console) -> str:
 def test_every_event_has_words(arrived: dict[str, Any], said: str) -> None:
     """Who looks on learns what the brand learns, and no more."""
     assert words(arrived) == said
+
+
+def test_every_place_of_the_boutique_has_a_name() -> None:
+    """The registry's names are shown, in words that can be translated."""
+    registered = {row.split(",")[0]: row.split(",")[2] for row in REGISTRY.splitlines()[1:]}
+    assert {SALON: "the salon", **registered} == NAMES
 
 
 def test_knows_who_is_named() -> None:
