@@ -33,7 +33,10 @@ LINKLESS = frozenset({"beacon", "visit-end"})
 """Kinds of touchpoint that nobody scans a link of."""
 _KID = re.compile(r"[A-Za-z0-9_-]{1,16}")
 _SIGNED = re.compile(r"(?P<bare>https://.+)[?&]k=(?P<kid>[A-Za-z0-9_-]{1,16})&s=(?P<signature>[A-Za-z0-9_-]{14})")
-_TOUCHPOINT = re.compile(r"/t/(?P<short>[^/?]+)(?:/(?P<answer>[^/?]+))?|/01/[0-9]{14}(?:/[^?]*)?\?t=(?P<product>[^&]+)")
+_TOUCHPOINT = re.compile(
+    r"/t/(?P<short>[^/?]+)(?:/(?P<answer>[^/?]+))?|/01/(?:[0-9]{8}|[0-9]{12,14})(?:/[^?]*)?\?t=(?P<product>[^&]+)"
+)
+_SHORT_GTIN = re.compile(r"(?P<before>https://[^/]+/01/)(?P<digits>[0-9]{8}|[0-9]{12,13})(?=[/?])")
 
 
 class Standing(StrEnum):
@@ -101,7 +104,8 @@ def bare(touchpoint: Touchpoint, domain: str, answer: str | None = None) -> str:
     if touchpoint.gtin is None:
         return f"{SCHEME}{domain}/t/{touchpoint.id}"
     serial = "" if touchpoint.serial is None else f"/{gs1.SERIAL}/{quote(touchpoint.serial, safe='')}"
-    return f"{SCHEME}{domain}/{gs1.GTIN}/{touchpoint.gtin}{serial}?t={touchpoint.id}"
+    gtin = gs1.gtin14(touchpoint.gtin) or touchpoint.gtin
+    return f"{SCHEME}{domain}/{gs1.GTIN}/{gtin}{serial}?t={touchpoint.id}"
 
 
 def identifiers(touchpoint: Touchpoint, domain: str) -> tuple[str, ...]:
@@ -165,10 +169,16 @@ class Links:
             if link is None:
                 known.append(each)
             elif vouched(link, self.keys, unsigned=self.unsigned):
-                known.append(Identifier("link", link.bare))
+                known += [Identifier("link", text) for text in _spellings(link.bare)]
             elif link.standing is not Standing.UNSIGNED:
                 return ()
         return tuple(known)
+
+
+def _spellings(link: str) -> tuple[str, ...]:
+    """Return a link as it is, and with its GTIN in fourteen digits if that is shorter (Digital Link 1.2, 4.3)."""
+    padded = _SHORT_GTIN.sub(lambda found: found["before"] + found["digits"].zfill(14), link)
+    return (link,) if padded == link else (link, padded)
 
 
 def vouched(link: BrandLink, keys: LinkKeys | None, *, unsigned: bool) -> bool:

@@ -30,6 +30,8 @@ from gateway.sources.source import CAPACITY, DeviceLostError, Source, SourceStat
 POLL_SECONDS: Final = 0.15
 AWAY_SECONDS: Final = 2.0
 TRIES: Final = 5
+FIRST_LOOKS: Final = 3
+"""At which a tag that lies there when the reader is given back may be missed once or twice."""
 ACCEPTED_SECONDS: Final = 0.5
 """How long light and buzzer say that a tap was accepted."""
 TAKEN_AWAY: Final = "it was taken away before it was read; hold it until the reader answers"
@@ -40,7 +42,8 @@ class NfcSource(Source):
     """The tags on a reader at `device`: `usb`, `tty:USB0:pn532`, `tty:/dev/serial/by-id/...:pn532`.
 
     `moved` is called with True when a tag is on the reader and with False when it is gone, flickers included. Dropped,
-    with these reasons: `unreadable`, and `overload` when the path does not keep up.
+    with these reasons: `unreadable`, and `overload` when the path does not keep up. What lies on the reader when a
+    command gives it back was laid there by staff: it is passed over until it is gone.
     """
 
     longest_pause = 2.0  # an attempt takes up to a second, and one that begins as the reader wakes fails
@@ -73,7 +76,10 @@ class NfcSource(Source):
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         self._beat()
-        worker = _Worker(self._device, lambda heard: loop.call_soon_threadsafe(self._take, heard), self._beat)
+        lent = self._reported is not None and self._reported.lent
+        looks = FIRST_LOOKS if lent else 0
+        tell = lambda heard: loop.call_soon_threadsafe(self._take, heard)  # noqa: E731 -- mypy cannot read a partial of it
+        worker = _Worker(self._device, tell, self._beat, passed_over=looks)
         thread = threading.Thread(target=worker.run, args=(partial(_end, loop, ended),), name=f"nfc {self._name}")
         self._worker = worker
         thread.start()
@@ -152,10 +158,19 @@ class _Presentation:
 class _Worker:
     """What the thread does. `stop` and `shine` are for other threads."""
 
-    def __init__(self, device: str, tell: Callable[[_Heard], object], beat: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        device: str,
+        tell: Callable[[_Heard], object],
+        beat: Callable[[], None] = lambda: None,
+        *,
+        passed_over: int = 0,
+    ) -> None:
         self._device = device
         self._tell = tell
         self._beat = beat
+        self._passed_over = passed_over
+        """What is met at so many looks from now on is not read."""
         self._woken = threading.Event()
         self._stopping = False
         self._shine_until = 0.0
@@ -201,6 +216,7 @@ class _Worker:
     def _pause(self) -> bool:
         """Wait until it is time to look again; True to end."""
         self._beat()
+        self._passed_over = max(0, self._passed_over - 1)
         self._woken.wait(POLL_SECONDS)
         self._woken.clear()
         if self._stopping:
@@ -228,6 +244,7 @@ class _Worker:
         uid = bytes(target.sdd_res or target.rid_res or b"")
         presentation = self._recent.setdefault(lasting(uid), _Presentation(0.0))
         presentation.left = monotonic()
+        presentation.done = presentation.done or self._passed_over > 0
         self._current = presentation
         refused = refusal(target.sel_res[0]) if target.sel_res else None
         if refused is not None:

@@ -49,6 +49,8 @@ source = "trusted"
 [links]
 domain = "id.acme.example"
 """
+LOOKS = 40
+"""Commands of several looks at what lies on the reader."""
 READER = """
 [[reader]]
 name = "{name}"
@@ -259,8 +261,11 @@ def test_readers_that_are_not_there(store: Path, chip: Pn532) -> None:
         assert said in refused(*words)
 
 
-async def test_the_running_gateway_lends_its_reader_and_reads_what_was_written(store: Path, chip: Pn532) -> None:
-    """It leaves the reader to the command, and then takes the finished tag for a tap of its touchpoint."""
+async def test_the_running_gateway_lends_its_reader_and_reads_what_was_written(
+    store: Path, chip: Pn532, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves the reader to the command; what lies there after it is nobody's tap, until it is laid there anew."""
+    monkeypatch.setattr("gateway.sources.nfc.AWAY_SECONDS", 0.1)
     settings = load(store / "gateway.toml")
     async with open_capture(settings) as half, serve(settings.gateway.sockets, handlers(half, settings), None):
         running = asyncio.ensure_future(half.run([source(settings.readers[0], half)]))
@@ -270,6 +275,14 @@ async def test_the_running_gateway_lends_its_reader_and_reads_what_was_written(s
             chip.place(tag)
             result = await asyncio.to_thread(typed, "tags", "write", "vitrine-4")
             assert result.exit_code == 0, result.output
+            await until(lambda: half.readers["bench"].up)
+            seen = chip.commands
+            await until(lambda: chip.commands > seen + LOOKS)
+            assert half.counts["acted_on"] == 0
+            chip.remove()
+            seen = chip.commands
+            await until(lambda: chip.commands > seen + LOOKS)
+            chip.place(tag)
             await until(lambda: half.counts["acted_on"] == 1)
             assert link_on(tag) == "https://id.acme.example/t/vitrine-4"
         finally:
