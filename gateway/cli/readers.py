@@ -6,6 +6,7 @@ import typer
 
 from gateway.cli.command import Config, Json, asked, fail, failures_explained, say_where, settings_from, show_json
 from gateway.language import _, said
+from gateway.language.counted import called
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -118,7 +119,7 @@ def _meant(answer: dict[str, Any]) -> str:
     said = kinds.get(answer["means"]) or _unknown(answer)
     if answer["means"] == "touchpoint" and answer["answer"]:
         said = _("{reader} read touchpoint {touchpoint}: {name}, answer {answer} ({by}).")
-    by = f"{answer['by']}, {answer['authenticity']}" if answer["authenticity"] else answer["by"]
+    by = f"{answer['by']}, {called(answer['authenticity'])}" if answer["authenticity"] else answer["by"]
     return said.format(**{**answer, "by": by})
 
 

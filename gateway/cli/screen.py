@@ -7,6 +7,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from gateway.language import _, said, several
+from gateway.language.counted import called
 
 WIDTH, HEIGHT = 80, 24
 LABEL = 11
@@ -120,7 +121,7 @@ def _counted(counters: Mapping[str, int], waiting: int, refused: Mapping[str, in
 
 
 def _numbers(by_name: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in by_name.items())
+    return ", ".join(f"{called(name)} {number}" for name, number in by_name.items())
 
 
 def _last(events: Sequence[Mapping[str, Any]], zone: tzinfo | None) -> Iterator[tuple[str, str]]:

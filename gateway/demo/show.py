@@ -16,6 +16,7 @@ from gateway.demo.day import Act, Step
 from gateway.demo.report import Arrived, Numbers, Report
 from gateway.demo.witness import Event
 from gateway.language import _, later, said
+from gateway.language.counted import called
 
 WIDE = 110
 """Columns from which on the two panels stand side by side; below each other otherwise."""
@@ -226,7 +227,9 @@ def summary(report: Report) -> Table:
 
 
 def _rows(n: Numbers, a: Arrived) -> list[tuple[str, str]]:
-    reasons = ", ".join(f"{count} {name}" for name, count in sorted(n.dropped.items(), key=lambda each: -each[1]))
+    reasons = ", ".join(
+        f"{count} {called(name)}" for name, count in sorted(n.dropped.items(), key=lambda each: -each[1])
+    )
     ended = _("= {absorbed} repetitions + {acted_on} of use + {dropped} forgotten at once ({reasons})")
     gone = _("= {delivered} delivered + {withdrawn} withdrawn + {evicted} evicted + {waiting} waiting")
     parsed = _("events parsed from the wire by a separate program, of {delivered} delivered")
