@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from gateway.language import _, said
+from gateway.language import _, said, speak
 
 if TYPE_CHECKING:
     from gateway.config import Settings
@@ -29,7 +29,16 @@ Config = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help=_("Ask nothing: for scripts."))]
-Json = Annotated[bool, typer.Option("--json", help=_("Print JSON, for scripts."))]
+
+
+def _for_scripts(json: bool) -> bool:  # noqa: FBT001 -- as Typer calls it
+    """Speak English from now on where JSON is asked for: a script reads the same whatever the locale."""
+    if json:
+        speak("en")
+    return json
+
+
+Json = Annotated[bool, typer.Option("--json", is_eager=True, callback=_for_scripts, help=_("Print JSON, for scripts."))]
 
 
 def fail(message: str, code: int = FAILED) -> NoReturn:

@@ -205,6 +205,35 @@ def test_a_language_that_is_not_there_is_refused() -> None:
     assert "'it' is not one of 'de', 'fr', 'en'" in done.stderr
 
 
+CONFIGURATION = """
+[gateway]
+tenant = "acme"
+site = "zrh-1"
+id = "gw-1"
+state = "state"
+[mqtt]
+host = "127.0.0.1"
+[pseudonym]
+keys = "./none.json"
+[[reader]]
+name = "counter-nfc"
+kind = "nfc"
+device = "usb"
+touchpoint = "counter"
+"""
+
+
+@pytest.mark.parametrize("words", [["check"], ["readers", "list"], ["status"]], ids=" ".join)
+def test_json_is_the_same_in_every_language(words: list[str], tmp_path: Path) -> None:
+    """Keys and values, warnings and problems included: what a script reads does not depend on the locale."""
+    file = tmp_path / "gateway.toml"
+    file.write_text(CONFIGURATION)
+    said = [_touchpoint("--lang", each, *words, "--config", str(file), "--json").stdout for each in ("en", *LANGUAGES)]
+    english, *others = [re.sub(r'"now_ms": \d+', "", each) for each in said]
+    assert len(english) > len("{}")
+    assert others == [english] * len(LANGUAGES)
+
+
 def test_catalogues_are_where_the_program_looks() -> None:
     """Each language has both files in the package, which the wheel takes along."""
     for language in LANGUAGES:
