@@ -123,6 +123,8 @@ def _held(settings: "Settings", seconds: float) -> str:
     from gateway.daemon.watching import pick
 
     places = ", ".join(each.name for each in settings.readers if each.channel == "ble")
+    if not places:
+        fail(_('No [[reader]] of kind = "ble" is configured, so no beacon can be heard.'))
     typer.echo(
         _("Hold the beacon within a hand's breadth of the antenna of {readers}.").format(readers=places), err=True
     )

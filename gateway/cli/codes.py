@@ -64,7 +64,7 @@ def make(  # noqa: PLR0913 -- its options
         check_color(color)
         if place.suffix.lower() not in ENDINGS:
             fail(_("{place}: name a file that ends with {endings}").format(place=place, endings=", ".join(ENDINGS)))
-        wanted = _codes(settings, _named(settings, [touchpoint]))
+        wanted = _codes(settings, _in_force(settings, _named(settings, [touchpoint])))
         files = _files(wanted, place.parent, place.suffix.lower(), None if len(wanted) > 1 else place)
         must_be_new(files.values(), force=force)
         made = []
@@ -118,9 +118,11 @@ def sheet(  # noqa: PLR0913 -- its options
     with _explained():
         from gateway.provision.codes import alone, pages, table
 
+        if out.suffix.lower() != ".pdf":
+            fail(_("{place}: name a file that ends with {endings}").format(place=out, endings=".pdf"))
         listed = out.with_suffix(".codes.csv")
         text = None if file is None else registry_text(file, settings)
-        wanted = _codes(settings, _linked(settings) if text is None else _parsed(settings, text))
+        wanted = _codes(settings, _linked(settings) if text is None else _in_force(settings, _parsed(settings, text)))
         files = {} if each is None else _files(wanted, each, f".{each_as}")
         must_be_new([out, listed, *files.values()], force=force)
         stock, side = _stock(labels, size, wanted, level)
@@ -270,7 +272,7 @@ def export(
 
         from gateway.provision.codes import linkset, resolver_table
 
-        wanted = _codes(settings, _linked(settings), signed=False)
+        wanted = _codes(settings, _linked(settings, retired=True), signed=False)
         must_be_new([out], force=force)
         whole = dumps(linkset(wanted, target), indent=2, ensure_ascii=False) + "\n"
         write(out, (resolver_table(wanted, target) if out.suffix.lower() == ".csv" else whole).encode())
@@ -309,12 +311,38 @@ def _parsed(settings: "Settings", text: str) -> "list[Touchpoint]":
     return parse(text, bounds(settings))
 
 
-def _linked(settings: "Settings") -> "list[Touchpoint]":
-    """Return every registered touchpoint that has a link."""
+def _linked(settings: "Settings", *, retired: bool = False) -> "list[Touchpoint]":
+    """Return every registered touchpoint that has a link; those that are retired only if they are wanted."""
     from gateway.core import brandlink
 
-    prefix = f"link:{brandlink.SCHEME}{_domain(settings)}/"
-    return [each for each in _registry(settings).values() if any(text.startswith(prefix) for text in each.identifiers)]
+    prefix, now_ms = f"link:{brandlink.SCHEME}{_domain(settings)}/", _now_ms(settings)
+    linked = (
+        each for each in _registry(settings).values() if any(text.startswith(prefix) for text in each.identifiers)
+    )
+    return [each for each in linked if retired or not each.retired_at(now_ms)]
+
+
+def _in_force(settings: "Settings", touchpoints: "list[Touchpoint]") -> "list[Touchpoint]":
+    """Return them; end if one is retired, for its codes would count for nothing."""
+    now_ms = _now_ms(settings)
+    if retired := [each.id for each in touchpoints if each.retired_at(now_ms)]:
+        fail(retired_text(retired))
+    return touchpoints
+
+
+def retired_text(ids: "list[str]") -> str:
+    """Say that touchpoints are retired, and how to bring them back."""
+    told = _(
+        "Retired, so that codes and tags count for nothing: {ids}. To bring one back:"
+        ' touchpoint touchpoints edit ID --valid-until ""'
+    )
+    return told.format(ids=", ".join(ids))
+
+
+def _now_ms(settings: "Settings") -> int:
+    from gateway.clock import Clock
+
+    return Clock(settings.clock.source).now().wall_ms
 
 
 def _codes(settings: "Settings", touchpoints: "Iterable[Touchpoint]", *, signed: bool = True) -> "list[Code]":
@@ -372,18 +400,22 @@ def _stock(
 def _explain(settings: "Settings", links: Iterable[str]) -> dict[str, dict[str, object]]:
     """Say of each text what it is, and whether it counts when it is scanned here."""
     from gateway.core import decode
+    from gateway.core.brandlink import Links
     from gateway.core.registry import Known, build
     from gateway.core.sighting import Scan
     from gateway.keys import link_keys
     from gateway.provision.codes import explained
 
     domain, keys, registry = _domain(settings), link_keys(settings), build(0, _registry(settings).values())
+    now_ms, whoever_made_it = _now_ms(settings), Links(domain)
 
-    def known(link: str) -> str | None:
-        found = registry.find(decode.scan(Scan(link)))
-        return found[1].touchpoint.id if found is not None and isinstance(found[1], Known) else None
+    def known(link: str) -> "Touchpoint | None":
+        found = registry.find(whoever_made_it.known_as(decode.scan(Scan(link))))
+        return found[1].touchpoint if found is not None and isinstance(found[1], Known) else None
 
-    return {link: explained(link, domain, keys, known, unsigned=settings.links.unsigned) for link in links}
+    return {
+        link: explained(link, domain, keys, known, unsigned=settings.links.unsigned, now_ms=now_ms) for link in links
+    }
 
 
 def _files(wanted: "Iterable[Code]", directory: Path, ending: str, only: Path | None = None) -> "dict[Code, Path]":

@@ -24,6 +24,8 @@ class Choice:
 
     what: str
     command: tuple[str, ...]
+    asks: tuple[tuple[str, str], ...] = ()
+    """Questions, each with the option that its answer belongs to; empty for what stands without one."""
 
 
 def choices(*, configured: bool) -> list[Choice]:
@@ -34,6 +36,7 @@ def choices(*, configured: bool) -> list[Choice]:
             Choice(_("Watch a boutique's day, without any device"), ("demo",)),
             Choice(_("See what is wrong with this device"), ("doctor",)),
         ]
+    touchpoint = (_("Which touchpoint, by its id: "), "")
     return [
         Choice(_("See whether all is well"), ("status",)),
         Choice(_("A customer consents"), ("consent", "grant")),
@@ -41,11 +44,28 @@ def choices(*, configured: bool) -> list[Choice]:
         Choice(_("A customer wants to see what is held"), ("consent", "access")),
         Choice(_("A customer wants to be forgotten"), ("erase",)),
         Choice(_("See the readers"), ("readers", "list")),
+        Choice(_("See the touchpoints"), ("touchpoints", "list")),
         Choice(_("See which touchpoints are used"), ("touchpoints", "report")),
+        Choice(
+            _("Add a display case or another touchpoint"),
+            ("touchpoints", "add"),
+            ((_("Its id, for example vitrine-3: "), ""), (_("Its name: "), "--name"), (_kinds(), "--kind")),
+        ),
+        Choice(_("Write the NFC tag of a touchpoint"), ("tags", "write"), (touchpoint,)),
+        Choice(_("See what is on an NFC tag"), ("tags", "read")),
+        Choice(_("Make the printed code of a touchpoint"), ("codes", "make"), (touchpoint,)),
+        Choice(_("Make a beacon the store's"), ("beacons", "register"), (touchpoint,)),
+        Choice(_("See which beacons need somebody"), ("beacons", "health")),
         Choice(_("Practise: mark what is tried out as a test"), ("training", "on")),
         Choice(_("See what is wrong, and how to put it right"), ("doctor",)),
         Choice(_("Make an archive for support"), ("diagnose",)),
     ]
+
+
+def _kinds() -> str:
+    from gateway.core.registry import KINDS
+
+    return _("Its kind ({kinds}): ").format(kinds=", ".join(sorted(KINDS)))
 
 
 def menu(offered: Sequence[Choice], ask: Ask, run: Run) -> None:
@@ -64,9 +84,24 @@ def menu(offered: Sequence[Choice], ask: Ask, run: Run) -> None:
         if answer == LEAVE:
             return
         if answer.isascii() and answer.isdecimal() and 1 <= int(answer[:9]) <= len(offered):
-            run(offered[int(answer) - 1].command)
+            _do(offered[int(answer) - 1], ask, run)
         else:
             typer.echo(_("Type one of the numbers."))
+
+
+def _do(choice: Choice, ask: Ask, run: Run) -> None:
+    """Ask what the command needs, and run it; an empty answer, or the end of input, goes back to the menu."""
+    given: list[str] = []
+    for question, option in choice.asks:
+        try:
+            answer = ask(question).strip()
+        except (EOFError, KeyboardInterrupt):
+            answer = ""
+        if not answer:
+            typer.echo()
+            return
+        given += [f"{option}={answer}"] if option else ["--", answer] if answer.startswith("-") else [answer]
+    run((*choice.command, *given))
 
 
 def start() -> None:

@@ -71,9 +71,10 @@ def write(  # noqa: PLR0913 -- its options
         line = f"touchpoint;answer\n{touchpoint};{answer or ''}\n"
         (job,) = jobs(line, _known(settings))
         _confirm_lock(lock=lock, yes=yes)
-        typer.echo(_("Hold a tag for {title} to the reader.").format(title=job.title), err=True)
+        _check_room([job], chip)
         wishes = Wishes(chip, overwrite, lock)
-        entry = _at_reader(settings, reader, "write", lambda writer, bench: _finish(bench, writer, job), wishes)
+        prompt = _("Hold a tag for {title} to the reader.").format(title=job.title)
+        entry = _at_reader(settings, reader, "write", lambda writer, bench: _finish(bench, writer, job), wishes, prompt)
     _ring(1)
     if json:
         show_json(_shown(entry))
@@ -133,9 +134,8 @@ def read(config: Config = None, *, reader: Reader = None, json: Json = False) ->
     def look(writer: "Writer", bench: "Bench") -> dict[str, Any]:
         return bench.meet(lambda tag: _seen(settings, *writer.meet(tag)))
 
-    typer.echo(_("Hold a tag to the reader."), err=True)
     with _explained():
-        seen = _at_reader(settings, reader, "read", look)
+        seen = _at_reader(settings, reader, "read", look, prompt=_("Hold a tag to the reader."))
     _ring(1)
     if json:
         show_json(seen)
@@ -221,7 +221,8 @@ def inventory(config: Config = None, *, json: Json = False) -> None:
 
 
 def _known(settings: "Settings") -> "list[Job]":
-    """Return what tags of the registered touchpoints would carry."""
+    """Return what tags of the registered touchpoints would carry; nothing counts for those that are retired."""
+    from gateway.clock import Clock
     from gateway.core.brandlink import LINKLESS
     from gateway.keys import link_keys
     from gateway.provision.codes import MadeError, codes
@@ -231,7 +232,10 @@ def _known(settings: "Settings") -> "list[Job]":
     if domain is None:
         fail(_('The brand\'s domain is not known: set [links] domain = "id.example.com" in the configuration.'))
     found = []
+    now_ms = Clock(settings.clock.source).now().wall_ms
     for touchpoint in registered(settings):
+        if touchpoint.retired_at(now_ms):
+            continue
         try:
             made = [] if touchpoint.kind in LINKLESS else codes([touchpoint], domain, link_keys(settings))
         except MadeError:  # one without a link cannot have a tag
@@ -271,8 +275,9 @@ def _at_reader(
     command: str,
     work: "Callable[[Writer, Bench], T]",
     wishes: "Wishes | None" = None,
+    prompt: str | None = None,
 ) -> T:
-    """Do something at a reader that the gateway lends. Ctrl-C finishes the tag on it."""
+    """Do something at a reader once the gateway has lent it, and say so. Ctrl-C finishes the tag on it."""
     import asyncio
 
     from gateway.clock import Clock
@@ -288,6 +293,8 @@ def _at_reader(
 
     async def run() -> T:
         async with lend(settings, name, f"tags {command}", DAY_SECONDS) as lent:
+            if prompt is not None:
+                typer.echo(prompt, err=True)
             return await at_bench(
                 lent.device, lambda bench: work(writer, bench), lambda text: typer.echo(text, err=True)
             )
@@ -363,12 +370,11 @@ def _each(
     with _explained():
         from gateway.provision.tags.writer import Wishes
 
-        typer.echo(_("Hold a tag to the reader."), err=True)
-
         def meet(writer: "Writer", bench: "Bench") -> T:
             return bench.meet(lambda tag: work(writer, tag))
 
-        done = _at_reader(settings, reader, command, meet, Wishes(overwrite=overwrite))
+        prompt = _("Hold a tag to the reader.")
+        done = _at_reader(settings, reader, command, meet, Wishes(overwrite=overwrite), prompt)
     _ring(1)
     return done
 

@@ -42,6 +42,8 @@ To begin: touchpoint touchpoints add vitrine-1 --kind display --name Vitrine""")
 )
 INTERRUPTED = 130
 """128 and SIGINT, as shells report it."""
+FEEDBACK = "feedback"
+MOST_NAMED = 5
 MONTH_DAYS = 30
 
 Id = Annotated[str, typer.Argument(metavar="TOUCHPOINT", help=_("The id of a touchpoint."))]
@@ -117,6 +119,9 @@ def add(  # noqa: PLR0913  # its columns
     )  # fmt: skip
     cells = {"id": touchpoint, **named, "identifiers": _identifiers("", identifier, answer)}
     settings = settings_from(config)
+    if kind == FEEDBACK and not (answer or identifier):
+        fail(_("A feedback point needs its answers: --answer good --answer poor"), 2)
+    _must_fit(kind, answer)
     with _options_explained():
         from gateway.registering import bounds
         from gateway.store.registry_csv import read
@@ -165,6 +170,7 @@ def edit(  # noqa: PLR0913  # its columns
         fail(_("Name what to change; see touchpoint touchpoints edit --help"), 2)
     settings = settings_from(config)
     before = _named(settings, touchpoint)
+    _must_fit(kind or before.kind, answer)
     with _options_explained():
         from gateway.registering import bounds, edited
         from gateway.store.registry_csv import cells
@@ -215,11 +221,14 @@ def import_(
     add: Annotated[
         bool, typer.Option("--add", help=_("Add or change what stands in the file; leave the rest."))
     ] = False,
+    yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Make a CSV file the registry."""
     settings = settings_from(config)
     text = registry_text(file, settings)
+    if not add:
+        _confirm_removal(file, settings, text, yes=yes)
     answer = _change(settings, {"ask": "registry-import", "csv": text, "add": add})
     if json:
         show_json(answer)
@@ -327,6 +336,31 @@ def registry_text(file: Path, settings: "Settings") -> str:
     return text
 
 
+def _confirm_removal(file: Path, settings: "Settings", text: str, *, yes: bool) -> None:
+    """Have a person confirm that touchpoints go which do not stand in the file; a file without any is refused."""
+    from gateway.registering import bounds
+    from gateway.store.registry_csv import parse
+
+    there = {each.id for each in parse(text, bounds(settings))}
+    if not there:
+        fail(_("{file} holds no touchpoint; nothing was imported").format(file=file))
+    with failures_explained():
+        removed = sorted({each.id for each in registered(settings)} - there)
+    if not removed:
+        return
+    few = ", ".join(removed[:MOST_NAMED]) + (", …" if len(removed) > MOST_NAMED else "")
+    question = several(
+        "{count} touchpoint does not stand in {file} and is removed: {ids}. To leave it: --add. To keep a copy:"
+        " touchpoint touchpoints export FILE.csv",
+        "{count} touchpoints do not stand in {file} and are removed: {ids}. To leave them: --add. To keep a copy:"
+        " touchpoint touchpoints export FILE.csv",
+        len(removed),
+        file=file,
+        ids=few,
+    )
+    confirm(question, str(len(removed)), yes=yes)
+
+
 def _cells(**named: str | None) -> dict[str, str]:
     """Return the cells that were named."""
     return {column: text for column, text in named.items() if text is not None}
@@ -350,6 +384,11 @@ def _options_explained() -> "Iterator[None]":
         fail(
             "\n".join([*(f"{_option(each.column)}: {each.wrong}" for each in errors.errors), _("Nothing was changed.")])
         )
+
+
+def _must_fit(kind: str | None, answer: list[str] | None) -> None:
+    if answer and kind != FEEDBACK:
+        fail(_("--answer is for a feedback point: --kind feedback"), 2)
 
 
 def _option(column: str) -> str:

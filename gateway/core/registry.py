@@ -35,11 +35,13 @@ class Touchpoint:
     identifiers: tuple[str, ...] = ()
     """Each `kind:value`; of a feedback point `kind:value#answer`."""
 
+    def retired_at(self, unix_ms: int) -> bool:
+        """Tell whether its validity has ended at this time."""
+        return self.valid_until_ms is not None and unix_ms >= self.valid_until_ms
+
     def valid_at(self, unix_ms: int) -> bool:
         """Tell whether the touchpoint is valid at this time."""
-        return (self.valid_from_ms is None or unix_ms >= self.valid_from_ms) and (
-            self.valid_until_ms is None or unix_ms < self.valid_until_ms
-        )
+        return (self.valid_from_ms is None or unix_ms >= self.valid_from_ms) and not self.retired_at(unix_ms)
 
 
 @dataclass(frozen=True, slots=True)

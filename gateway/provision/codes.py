@@ -2,12 +2,15 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from gateway.core import brandlink
 from gateway.core.brandlink import LinkKeys, Standing
+from gateway.core.decode import gs1
+from gateway.core.decode.link import canonical
 from gateway.core.registry import Touchpoint, split
 from gateway.language import _
 from gateway.provision.readback import read_pdf
@@ -185,19 +188,27 @@ def _target(code: Code, target: str) -> str:
 
 
 def explained(
-    link: str, domain: str, keys: LinkKeys | None, known: Callable[[str], str | None], *, unsigned: bool
+    link: str,
+    domain: str,
+    keys: LinkKeys | None,
+    known: Callable[[str], Touchpoint | None],
+    *,
+    unsigned: bool,
+    now_ms: int,
 ) -> dict[str, object]:
     """Say in a sentence what a text is, whose touchpoint, and whether it counts when it is scanned in the store.
 
-    `known` names the touchpoint of what is registered. With keys, links that name a touchpoint count with their
+    `known` finds the touchpoint of what is registered. With keys, links that name a touchpoint count with their
     signature, or without one when `unsigned` says so.
     """
-    read = brandlink.read(link, domain, keys)
-    name = known(link if read is None else read.bare)
-    stands = _("no touchpoint of this store") if name is None else _("touchpoint {name}").format(name=name)
+    text = canonical(link) or link
+    read = brandlink.read(text, domain, keys)
+    touchpoint = known(text if read is None else read.bare)
+    name, valid = (None, False) if touchpoint is None else (touchpoint.id, touchpoint.valid_at(now_ms))
+    stands = _stands(text, touchpoint, now_ms)
     if read is None:
         says = _("not a link under {domain}; {stands}").format(domain=domain, stands=stands)
-        return {"says": says, "touchpoint": name, "counts": name is not None}
+        return {"says": says, "touchpoint": name, "counts": valid}
     unsigned_or_unchecked = (
         _("not signed; {stands}") if read.kid is None else _("signed, and there are no keys here to check it; {stands}")
     )
@@ -207,8 +218,28 @@ def explained(
         Standing.FORGED: _("its signature is wrong: it was changed, or somebody else has made it; {stands}"),
         Standing.UNKNOWN_KEY: _("signed with key {key}, which is not among the keys here; {stands}"),
     }[read.standing].format(key=read.kid, stands=stands)
-    counts = name is not None and brandlink.vouched(read, keys, unsigned=unsigned)
+    counts = valid and brandlink.vouched(read, keys, unsigned=unsigned)
     return {"says": says, "touchpoint": name, "counts": counts}
+
+
+def _stands(link: str, touchpoint: Touchpoint | None, now_ms: int) -> str:
+    """Say which touchpoint a link stands for, and whether it does now."""
+    if touchpoint is None:
+        digits = gtin_in(link)
+        if digits is not None and gs1.gtin14(digits) is None:
+            return _("no touchpoint of this store: the check digit of its GTIN is wrong")
+        return _("no touchpoint of this store")
+    if touchpoint.retired_at(now_ms):
+        return _("touchpoint {name}, which is retired").format(name=touchpoint.id)
+    if not touchpoint.valid_at(now_ms):
+        return _("touchpoint {name}, which is not valid yet").format(name=touchpoint.id)
+    return _("touchpoint {name}").format(name=touchpoint.id)
+
+
+def gtin_in(link: str) -> str | None:
+    """Return the digits of a Digital Link's GTIN, right or wrong; None if it has none."""
+    found = re.match(r"https?://[^/?]+(?:/[^?]*)?/01/([0-9]{8,14})(?=[/?]|$)", link)
+    return None if found is None else found[1]
 
 
 def resolver_table(wanted: Iterable[Code], target: str) -> str:

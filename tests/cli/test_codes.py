@@ -152,6 +152,25 @@ def test_a_link_is_explained(home: Path) -> None:
     assert (home / "links.json").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.usefixtures("home")
+def test_what_is_retired_is_not_printed() -> None:
+    """Neither alone nor in a list; a sheet of all leaves it out, and its link is explained as counting for nothing."""
+    made("sheet", "codes.csv", "--out", "sheet.pdf")
+    (code,) = [each for each in json.loads(made("verify", "sheet.pdf", "--json")) if "catalogue-12" in each["text"]]
+    retired = typed("touchpoints", "edit", "catalogue-12", "--valid-until", "2020-01-01")
+    assert retired.exit_code == 0, retired.output
+    assert "catalogue-12" in refused("make", "catalogue-12")
+    checked = typed("codes", "check", code["text"])
+    assert (checked.exit_code, "which is retired" in checked.stdout) == (1, True)
+    made("sheet", "--out", "all.pdf")
+    assert "catalogue-12" not in made("verify", "all.pdf")
+    assert (
+        typed("codes", "check", code["text"].replace("https://id", "https://ID")).stdout.count("signed with key 1") == 1
+    )
+    assert "ends with .pdf" in refused("sheet", "--out", "sheet.txt")
+    assert "check digit" in typed("codes", "check", "https://id.acme.example/01/09521234000524").stdout
+
+
 def test_a_new_key_leaves_what_is_printed_valid(home: Path) -> None:
     """It signs what is made from now on."""
     made("sheet", "codes.csv", "--out", "old.pdf")

@@ -39,10 +39,21 @@ def test_a_number_runs_its_command() -> None:
     assert played(["1"], configured=False) == [("setup",)]
 
 
+def test_what_a_command_needs_is_asked() -> None:
+    """The answers are its arguments; an empty one leads back to the menu."""
+    numbers = {choice.command: str(at) for at, choice in enumerate(menu.choices(configured=True), 1)}
+    write, add = numbers["tags", "write"], numbers["touchpoints", "add"]
+    assert played([write, " vitrine-3 ", write, "", "0"]) == [("tags", "write", "vitrine-3")]
+    assert played([add, "vitrine-3", "Vitrine 3", "display"]) == [
+        ("touchpoints", "add", "vitrine-3", "--name=Vitrine 3", "--kind=display")
+    ]
+    assert played([write]) == []
+
+
 @given(st.lists(st.text(max_size=12), max_size=5))
 def test_whatever_is_typed_the_menu_goes_on(answers: list[str]) -> None:
     """What is no number of the menu runs nothing; the end of input leaves."""
-    numbers = {str(number) for number in range(1, 11)}
+    numbers = {str(number) for number in range(1, 40)}
     typed = [answer.strip() for answer in answers]
     ran = played(list(answers))
     assert len(ran) <= sum(answer.lstrip("0") in numbers for answer in typed)

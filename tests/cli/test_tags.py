@@ -217,7 +217,7 @@ def test_a_batch_is_written_and_taken_up_again(store: Path, pile: list[WritableN
     [
         ("name\nx\n", "no column touchpoint"),
         ("touchpoint\n", "is empty"),
-        ("touchpoint\nnobody\n", "line 2: no touchpoint with a link is called nobody"),
+        ("touchpoint\nnobody\n", "line 2: nobody is no touchpoint, is retired, or has no link"),
         ("touchpoint\nvitrine-3\nvitrine-3\n", "line 3: vitrine-3 stands in line 2 already"),
         ("touchpoint\nfarewell\n", "say which answer, good, poor"),
         ("touchpoint,answer\nvitrine-3\n", "more or fewer fields"),

@@ -181,10 +181,6 @@ def test_a_file_that_is_there_is_not_written_over(home: Path) -> None:
             ("add", "b", "--kind", "display", "--name", "B", "--identifier", "link:https://o.example/"),
             "not the brand's",
         ),
-        (
-            ("add", "b", "--kind", "display", "--name", "B", "--answer", "good"),
-            "--identifier: identifier 1: begins with",
-        ),
         (("add", "a", "--kind", "display", "--name", "A"), "a is there already"),
         (("edit", "b", "--zone", "z"), "No touchpoint is called b"),
         (("show", "b"), "No touchpoint is called b"),
@@ -201,6 +197,33 @@ def test_what_is_wrong_is_said_by_option(words: tuple[str, ...], said: str) -> N
 
 
 @pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("add", "b", "--kind", "display", "--name", "B", "--answer", "good"), "--kind feedback"),
+        (("add", "b", "--kind", "feedback", "--name", "B"), "--answer good"),
+    ],
+)
+@pytest.mark.usefixtures("home")
+def test_answers_belong_to_feedback_points(words: tuple[str, ...], said: str) -> None:
+    """One without answers, and answers of another kind, are a wrong command line that says what is missing."""
+    assert said in refused(*words, code=2)
+
+
+def test_an_import_that_removes_touchpoints_asks(home: Path) -> None:
+    """How many go is said and typed; `--add` and `--yes` ask nothing; a file without touchpoints is refused."""
+    for number in range(7):
+        done("add", f"v-{number}", "--kind", "display", "--name", "V")
+    header = "id,kind,name,zone,phase,gtin,reference,serial,campaign,valid_from,valid_until,identifiers\n"
+    (home / "empty.csv").write_text(header, encoding="utf-8")
+    assert "holds no touchpoint" in refused("import", "empty.csv")
+    (home / "short.csv").write_text(header + "v-0,display,V,,,,,,,,,\n", encoding="utf-8")
+    assert "6 touchpoints do not stand in short.csv" in refused("import", "short.csv")
+    assert len(json.loads(done("list", "--json"))) == 7
+    assert "0 removed" in done("import", "--add", "short.csv")
+    assert "6 removed" in done("import", "--yes", "short.csv")
+
+
 def test_an_edit_names_something() -> None:
     """Else the command line is wrong."""
     assert "Name what to change" in refused("edit", "a", code=2)

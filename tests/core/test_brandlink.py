@@ -111,6 +111,17 @@ def test_what_was_read_is_known_without_its_signature() -> None:
     assert as_known(plain, links=Links()) == [plain, "04"]
 
 
+@pytest.mark.parametrize("gtin", ["4006381333931", "40170725", "036000291452"])
+def test_a_short_gtin_makes_a_link_of_fourteen_digits(gtin: str) -> None:
+    """Signed like any other; a resolver's short spelling names the same touchpoint, and counts unsigned no more."""
+    watch = replace(DIVER, gtin=gtin)
+    link, short = bare(watch, DOMAIN), bare(watch, DOMAIN).replace(gtin.zfill(14), gtin)
+    assert f"/01/{gtin.zfill(14)}" in link
+    assert standing(sign(link, KEYS)) is Standing.SIGNED
+    assert as_known(link) == as_known(short) == ["04"]
+    assert as_known(short, links=Links(DOMAIN)) == [short, link, "04"]
+
+
 def counts(text: str, keys: LinkKeys | None, *, unsigned: bool) -> bool:
     found = read(text, DOMAIN, keys)
     assert found is not None

@@ -42,7 +42,7 @@ def terminal(store: Store, chip: Pn532) -> Iterator[Terminal]:
         "id,kind,name,zone,phase,gtin,reference,serial,campaign,valid_from,valid_until,identifiers\n"
         "counter,counter,Counter,,,,,,,,,\n"
     )
-    assert store.run("touchpoints", "import", str(store.directory / "registry.csv")).returncode == 0
+    assert store.run("touchpoints", "import", "--yes", str(store.directory / "registry.csv")).returncode == 0
     store.start()
     command = store.directory / "bin" / "touchpoint"
     command.parent.mkdir()

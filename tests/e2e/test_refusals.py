@@ -151,7 +151,7 @@ def test_a_registry_with_errors_changes_nothing(store: Store, tmp_path: Path) ->
     store.start()
     good = tmp_path / "good.csv"
     good.write_text(header + "new,display,New,,,,,,,,,link:https://id.acme.example/t/new\n", encoding="utf-8")
-    assert store.ask("touchpoints", "import", str(good))["added"] == 1
+    assert store.ask("touchpoints", "import", "--yes", str(good))["added"] == 1
     store.scan("https://id.acme.example/t/new")
 
 

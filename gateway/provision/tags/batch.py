@@ -86,7 +86,9 @@ def _wrong(row: dict[str, Any], touchpoint: str, fitting: list[Job], found: dict
     if None in row or None in row.values():
         return _("it has more or fewer fields than the first line")
     if not fitting:
-        return _("no touchpoint with a link is called {id}: touchpoint touchpoints list").format(id=touchpoint or "?")
+        return _("{id} is no touchpoint, is retired, or has no link: touchpoint touchpoints list").format(
+            id=touchpoint or "?"
+        )
     if len(fitting) > 1:
         answers = ", ".join(each.answer or "" for each in fitting)
         return _("{id} has several links: say which answer, {answers}").format(id=touchpoint, answers=answers)
