@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.config import Settings
+from gateway.handover import restoring
 from gateway.keys import key_files
 from gateway.sentence import sentence
 from gateway.store import audit, touchpoints
@@ -182,7 +183,9 @@ class Restored:
     targets: Mapping[Path, bytes]
 
     def in_the_way(self) -> list[Path]:
-        """Return what is there already and is not the same."""
+        """Return what is there already and is not the same; nothing of what a restore has left that was cut off."""
+        if restoring(self.settings.gateway.state).exists():
+            return []
         there = [path for path, content in self.targets.items() if path.exists() and path.read_bytes() != content]
         state = self.settings.gateway.state
         return there + [path for name in (CAPTURE.file, UPLINK.file) if (path := state / name).exists()]
@@ -244,7 +247,8 @@ def write(backup: Backup, restored: Restored, now_ms: int) -> Iterator[Path]:
     """Write everything, and yield each file that is in place. Raises BackupError, OSError.
 
     All of it is written and synced beside its place first; then each file gets its name at once, the configuration
-    last: until it is there no half starts. Databases that were there are kept under another name.
+    last. Until that is there no half starts, wherever this is cut; the same restore, done again, ends it.
+    Databases that were there are kept under another name.
     """
     state, configuration = restored.settings.gateway.state, list(restored.targets)[-1]
     state.mkdir(parents=True, exist_ok=True, mode=0o770)
@@ -252,12 +256,17 @@ def write(backup: Backup, restored: Restored, now_ms: int) -> Iterator[Path]:
         staged = {path: stack.enter_context(_staged(path, content)) for path, content in restored.targets.items()}
         built = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".restore-", dir=state)))
         build(built, backup)
+        begun = restoring(state)
+        begun.touch()
+        _sync(state)
         for path, new in list(staged.items())[:-1]:
             yield _put(new, path)
         for name in (UPLINK.file, CAPTURE.file):
             _set_aside(state, name, now_ms)
             yield _put(built / name, state / name)
         yield _put(staged[configuration], configuration)
+        begun.unlink()
+        _sync(state)
 
 
 @contextmanager
@@ -278,12 +287,17 @@ def _staged(path: Path, content: bytes) -> Iterator[Path]:
 
 def _put(new: Path, path: Path) -> Path:
     new.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(path.parent)
+    return path
+
+
+def _sync(directory: Path) -> None:
+    """Have the names in a directory on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return path
 
 
 def _set_aside(state: Path, name: str, now_ms: int) -> None:

@@ -13,7 +13,7 @@ from gateway.bytesearch import CHUNK
 from gateway.config import ConfigError, Settings
 from gateway.config.secret import secret_path
 from gateway.control import bell_path, control_path
-from gateway.handover import mark
+from gateway.handover import mark, restoring
 from gateway.keys import (
     KeyFileError,
     beacon_keys,
@@ -61,7 +61,16 @@ def belongings(settings: Settings, *, credentials: bool) -> Belongings:
     databases = [path for schema in (CAPTURE, UPLINK, INVENTORY) for path in sorted(state.glob(f"{schema.file}*"))]
     doors = [control_path(sockets), *(bell_path(sockets, half) for half in HALVES)]
     locks = [state / PUBLISHING, *(state / f"{half}.lock" for half in HALVES)]
-    rest = [state / PUBLIC, mark(state), state / "device.new", *databases, state / "ballast", *doors, *locks]
+    rest = [
+        state / PUBLIC,
+        mark(state),
+        restoring(state),
+        state / "device.new",
+        *databases,
+        state / "ballast",
+        *doors,
+        *locks,
+    ]
     known = [path for path in secrets.values() if path is not None]
     new = [path.with_name(f"{path.name}.new") for path in known]
     certificate = [settings.mqtt.certificate] if credentials and settings.mqtt.certificate else []

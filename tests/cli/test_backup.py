@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from gateway.config import ConfigError, load
 from gateway.core.pseudonym import derive
 from gateway.daemon.capture import ask_desk, capture
 from gateway.daemon.uplink import uplink
+from gateway.handover import must_be_ours, restoring
 from gateway.store.backlog import Backlog
 from gateway.store.database import only_one, open_writer
 from gateway.store.schema import CAPTURE
@@ -197,6 +201,51 @@ def test_what_is_there_is_not_written_over(old: Path) -> None:
     assert take_over(old, file, "--force").exit_code == 0
     assert list((new / "state").glob("capture.db.replaced-*"))
     assert not list(new.rglob(".*")), "nothing is left of what was staged"
+
+
+KILLED = """
+import os, signal, sys
+from gateway import backup
+from gateway.cli.app import app
+real, left = backup._sync, [int(sys.argv.pop(1))]
+def sync(directory):
+    real(directory)
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+backup._sync = sync
+app()
+"""
+"""The command, killed once so many names are on the disk."""
+
+
+def test_a_restore_that_is_killed_starts_nothing_until_it_is_done_again(old: Path) -> None:
+    """Wherever it is cut, over a device that had another registry: no half starts, and the same restore ends it."""
+    file, new = save(old), old.parent / "new"
+    words = [
+        "restore",
+        str(file),
+        "--config",
+        str(new / "gateway.toml"),
+        "--passphrase-file",
+        str(old.parent / "phrase"),
+    ]
+    cuts = 0
+    for at in range(1, 20):
+        command = [sys.executable, "-c", KILLED, str(at), *words, "--force"]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ended.returncode == 0:
+            break
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+        cuts += 1
+        whole = not restoring(new / "state").exists()
+        if (new / "gateway.toml").exists() and not whole:
+            with pytest.raises(ConfigError, match="a restore was cut off"):
+                must_be_ours(load(new / "gateway.toml"))
+        assert whole or take_over(old, file).exit_code == 0
+        must_be_ours(load(new / "gateway.toml"))
+        ask(new, {"ask": "registry-import", "csv": REGISTRY.replace("page-16", "page-18")})
+    assert cuts > 5
 
 
 def test_a_public_key_opens_it(old: Path) -> None:
