@@ -20,7 +20,7 @@ from gateway.core.receipt import receipt, record
 from gateway.core.record import TOKENS, Grant, TooManyError, granted
 from gateway.core.sighting import ClockQuality
 from gateway.customers import Asked, Customers, Withdrawal, to_the_end
-from gateway.language import _, later
+from gateway.language import _, later, said, spoken_to
 from gateway.store.customer import Customer
 from gateway.store.outbox import Outbox
 
@@ -126,8 +126,9 @@ class Consenting:
             "receipt": self._receipt(said),
         }
 
-    def _receipt(self, said: ConsentRecord) -> str:
-        return receipt(said, self.customers.terms, self.customers.capture.signer)
+    def _receipt(self, consent: ConsentRecord) -> str:
+        with spoken_to(consent.language):  # in which the notice was shown
+            return receipt(consent, self.customers.terms, self.customers.capture.signer, said)
 
     async def withdraw(self, request: Mapping[str, Any], tell: Tell) -> Answer:
         """Withdraw every consent of whoever presents a token: it holds for the very next sighting."""

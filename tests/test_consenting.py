@@ -207,7 +207,7 @@ async def test_a_withdrawal_ends_what_the_centre_has_recorded(counter: Desk) -> 
     tombstone, applied = signed(counter, events(counter)[1]), events(counter)[2].data
     assert (tombstone.record_id, tombstone.revision, tombstone.state) == ("rec-1", 8, "withdrawn")
     assert isinstance(applied, ConsentApplied)
-    assert "Consent withdrawn" in answer["receipts"][0]
+    assert answer["receipts"][0].startswith("Consentement retiré le ")  # the centre's record says: fr
     again = await act(counter, "consent-withdraw", token=TOKEN)
     assert again == {"withdrawn": 0, "possibly_sent": 0, "receipts": []}
     assert kinds(counter).count(EventType.CONSENT_APPLIED) == 1

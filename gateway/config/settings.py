@@ -374,7 +374,7 @@ class ConsentSettings(_Table):
     """How long it is kept: years, months, weeks, days (ISO 8601)."""
     recipients: Annotated[tuple[Label, ...], Field(strict=False, max_length=32)] = ()
     """Third parties that receive it."""
-    withdrawal: Annotated[str, Field(min_length=1, max_length=256)] = (
+    withdrawal: Annotated[str, Field(min_length=1, max_length=256)] = sentence(
         "Present the same card, phone or code at the counter and say so; it holds at once."
     )
     """How consent is withdrawn."""

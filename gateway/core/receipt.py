@@ -7,6 +7,7 @@ detached content (RFC 7515, appendix F).
 """
 
 from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +29,14 @@ _STATUS = {
     "refused": "ConsentRefused",
     "requested": "ConsentRequested",
     "expired": "ConsentExpired",
+}
+_STATED = {
+    "given": sentence("Consent given on {on} UTC"),
+    "renewed": sentence("Consent renewed on {on} UTC"),
+    "withdrawn": sentence("Consent withdrawn on {on} UTC"),
+    "refused": sentence("Consent refused on {on} UTC"),
+    "requested": sentence("Consent requested on {on} UTC"),
+    "expired": sentence("Consent expired on {on} UTC"),
 }
 _RIGHTS = ["A7-3", "A15", "A16", "A17", "A18", "A20", "A77"]
 """Articles of the GDPR: withdrawal, access, rectification, erasure, restriction, portability, complaint."""
@@ -124,24 +133,41 @@ def _duration(consent: ConsentRecord) -> str:
     return f"P{lasts.days}D" if not lasts.seconds else f"P{lasts.days}DT{lasts.seconds}S"
 
 
-def receipt(consent: ConsentRecord, terms: Terms, signer: Signer) -> str:
-    """Write the receipt that the customer takes home: plain lines, the last its signature. It names no token."""
-    said = consent.terms or terms
-    until = "until withdrawn" if consent.expires_at is None else f"until {rfc3339(unix_ms(consent.expires_at))[:10]}"
-    lines = [
-        f"Consent {consent.state} on {rfc3339(consent.since_ms)[:16].replace('T', ' ')} UTC",
-        f"To: {consent.controller}",
-        f"For: {', '.join(named(consent.purposes)) or 'nothing any more'}",
-        f"Notice {consent.notice_version} ({consent.language})" + (f" {said.notice_link}" if said.notice_link else ""),
-    ]
-    if consent.withdrawn_at is None:
-        lines += [f"Holds {until}", f"To withdraw: {said.withdrawal}"]
-    if said.contact:
-        lines.append(f"Questions: {said.contact}")
-    lines.append(f"Reference {consent.record_id} / {consent.revision}")
-    text = "\n".join(lines)
+def receipt(consent: ConsentRecord, terms: Terms, signer: Signer, say: Callable[[str], str] = str) -> str:
+    """Write the receipt that the customer takes home: plain lines, the last its signature. It names no token.
+
+    `say` says each line, a sentence in English, in the customer's language, before it is signed.
+    """
+    text = "\n".join(map(say, _lines(consent, consent.terms or terms)))
     header, _, signature = signer.sign(text.encode()).split(".")
     return f"{text}\n{SIGNED}{header}..{signature}\n"
+
+
+def _lines(consent: ConsentRecord, terms: Terms) -> Iterator[str]:
+    """Yield what a receipt says."""
+    on = rfc3339(consent.since_ms)[:16].replace("T", " ")
+    yield _STATED[consent.state].format(on=on)
+    yield sentence("To: {controller}").format(controller=consent.controller)
+    purposes = ", ".join(named(consent.purposes))
+    yield sentence("For: {purposes}").format(purposes=purposes or sentence("nothing any more"))
+    notice = (
+        sentence("Notice {version} ({language}) {link}")
+        if terms.notice_link
+        else sentence("Notice {version} ({language})")
+    )
+    yield notice.format(version=consent.notice_version, language=consent.language, link=terms.notice_link)
+    if consent.withdrawn_at is None:
+        yield _holds(consent)
+        yield sentence("To withdraw: {how}").format(how=terms.withdrawal)
+    if terms.contact:
+        yield sentence("Questions: {contact}").format(contact=terms.contact)
+    yield sentence("Reference {id} / {revision}").format(id=consent.record_id, revision=consent.revision)
+
+
+def _holds(consent: ConsentRecord) -> str:
+    if consent.expires_at is None:
+        return sentence("Holds until withdrawn")
+    return sentence("Holds until {day}").format(day=rfc3339(unix_ms(consent.expires_at))[:10])
 
 
 def verify(receipt: str, issuers: Issuers) -> str:

@@ -9,6 +9,7 @@ GNU gettext, through the standard library, with one domain for all of the proces
 option" through it as well. What is read at import, such as help texts, is translated then: `speak` comes before.
 What the daemon answers is in the language of whoever asks (`spoken_to`); what it logs is in English. What it says of
 itself, below the commands, is an English `gateway.sentence`; whoever shows that to a person says it again (`said`).
+Where JSON is asked for, the command speaks English; a customer's receipt speaks the language of the notice.
 """
 
 import gettext

@@ -37,7 +37,7 @@ def test_a_customer_comes_agrees_asks_and_leaves(store: Path) -> None:
     granted = run(store, "consent", "grant", "--notice", "2026-03", "--language", "fr-CH")
     assert granted.exit_code == 0
     assert re.match(r"Consent recorded for personalisation, notice 2026-03, until 20\d\d-", granted.stdout)
-    assert "To withdraw: Present the same card" in granted.stdout
+    assert "Pour retirer\N{NO-BREAK SPACE}: Présentez la même carte" in granted.stdout
     assert "\nSignature: " in granted.stdout
     shown = run(store, "consent", "show")
     assert shown.stdout.startswith("given here: personalisation, notice 2026-03, until 20")

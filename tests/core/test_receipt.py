@@ -8,6 +8,7 @@ from gateway.core.downlink import ConsentRecord, Terms
 from gateway.core.jws import SignatureError, Use
 from gateway.core.receipt import SIGNED, receipt, record, verify
 from gateway.core.record import Grant, Voice, erased, granted, withdrawn
+from gateway.language import said, spoken_to
 from tests.iso27560.validate import faults
 from tests.simulators.centre_keys import CENTRE, GATEWAY
 
@@ -94,6 +95,18 @@ def test_a_receipt_bears_a_signature_and_no_token(name: str) -> None:
         verify(text.replace("rec-1 / 1", "rec-1 / 2").replace("rec-1 / 2\n", "rec-1 / 3\n"), BELIEVED)
     with pytest.raises(SignatureError):
         verify(text, CENTRE.believed(Use.CONSENT))
+
+
+@pytest.mark.parametrize(
+    ("language", "first"), [("de", "Einwilligung gegeben am 2026-11-18 11:06 UTC"), ("fr-CH", "Consentement donné le ")]
+)
+def test_a_receipt_is_in_the_language_of_its_customer(language: str, first: str) -> None:
+    """All but names and links, and what is signed is what is read."""
+    with spoken_to(language):
+        text = receipt(STATES["given"], BARE, GATEWAY, said)
+    assert text.startswith(first)
+    assert not {"To", "Holds until 2027-11-18", "To withdraw"} & {line.partition(": ")[0] for line in text.splitlines()}
+    assert verify(text, BELIEVED) == GATEWAY.kid
 
 
 def test_a_receipt_can_be_read() -> None:
