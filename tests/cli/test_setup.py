@@ -1,6 +1,7 @@
 """`touchpoint setup`: a gateway of a bare device, its certificate, and the staff's answers."""
 
 import json
+import threading
 import tomllib
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from gateway.clock import Clock
 from gateway.config import load, tls_problems
 from gateway.core.pseudonym import derive
 from gateway.doctor.readers import Candidate, candidates
+from tests.simulators.scanner import ScannerSimulator
 
 NOW = datetime.fromtimestamp(Clock().now().wall_ms / 1000, UTC)
 REGISTRY = """id,kind,name,zone,phase,gtin,reference,serial,campaign,valid_from,valid_until,identifiers
@@ -171,18 +173,25 @@ def test_tables_that_no_question_asks_for_go_into_the_configuration(home: Path) 
     assert [bearer.kind for bearer in settings.bearers] == ["link"]
 
 
-def test_under_the_package_it_is_set_up_for_the_services_and_started(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Directories and group are the units' own, and the registry is imported once the gateway runs."""
+@pytest.fixture
+def package(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package is installed: its services are there, in directories of the test, and a systemctl that says so."""
     systemctl = home / "bin" / "systemctl"
     systemctl.parent.mkdir()
     systemctl.write_text(f'#!/bin/sh\necho "$@" >> {home}/asked\nexit $(cat {home}/status)\n', encoding="utf-8")
     systemctl.chmod(0o755)
+    (home / "status").write_text("0", encoding="ascii")
     monkeypatch.setenv("PATH", str(systemctl.parent), prepend=":")
     monkeypatch.setattr(setup, "as_service", lambda: True)
     own = {"state": str(home / "state"), "runtime": str(home / "run"), "private": str(home / "private")}
+    for directory in own.values():
+        Path(directory).mkdir()
     monkeypatch.setattr(setup, "SERVED", own)
+
+
+@pytest.mark.usefixtures("package")
+def test_under_the_package_it_is_set_up_for_the_services_and_started(home: Path) -> None:
+    """Directories and group are the units' own, and the registry is imported once the gateway runs."""
     answers = home / "usb" / "answers.toml"
     text = ANSWERS.format(home=home).replace('state = "state"\n', "")
     answers.write_text(text, encoding="utf-8")
@@ -221,6 +230,7 @@ def test_without_a_person_nothing_is_asked(home: Path) -> None:
     assert "--answers" in result.stderr
 
 
+@pytest.mark.usefixtures("package")
 def test_a_person_is_asked_and_offered_what_is_plugged_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers are offered by name; the answers make the configuration."""
     found = [Candidate("scanner", "/dev/serial/by-id/usb-Acme_1", "usb-Acme_1"), Candidate("ble", "hci0", "Bluetooth")]
@@ -230,11 +240,43 @@ def test_a_person_is_asked_and_offered_what_is_plugged_in(home: Path, monkeypatc
     result = run(typed="\n".join(said) + "\n")
     assert "usb-Acme_1" in result.stdout
     document = tomllib.loads((home / "gateway.toml").read_text(encoding="utf-8"))
-    assert document["gateway"] == {"tenant": "acme", "site": "zrh-1", "id": "gw-1", "time_zone": "Europe/Zurich"}
+    who = {"tenant": "acme", "site": "zrh-1", "id": "gw-1", "time_zone": "Europe/Zurich"}
+    assert document["gateway"] == {**who, **setup.SERVED}
     assert document["reader"] == [
         {"name": "till", "kind": "scanner", "device": "/dev/serial/by-id/usb-Acme_1", "touchpoint": "counter"},
         {"name": "ble-2", "kind": "ble", "adapter": "hci0", "zone": "salon"},
     ]
+
+
+@pytest.mark.usefixtures("package")
+def test_a_test_tap_says_what_the_reader_reads(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A code is scanned at the reader that was found: the registry that was brought names it; then the doctor looks."""
+    with ScannerSimulator(home / "serial" / "usb-Acme_1") as scanner:
+        monkeypatch.setattr(setup, "somebody_there", lambda: True)
+        found = [Candidate("scanner", str(scanner.path), "usb-Acme_1")]
+        monkeypatch.setattr("gateway.doctor.readers.candidates", lambda: found)
+        over = threading.Event()
+
+        def keep_scanning() -> None:
+            while not over.wait(1.0):  # what comes at once after the port was opened is passed over
+                with suppress(TimeoutError):
+                    scanner.scan("https://id.acme.example/t/page-16")
+
+        scanning = threading.Thread(target=keep_scanning)
+        scanning.start()
+        answers = ["acme", "zrh-1", "", "127.0.0.1", "", "", "", "", "y", "till", "page-16", "y"]
+        try:
+            result = run(typed="\n".join(answers) + "\n")
+        finally:
+            over.set()
+            scanning.join()
+    tried = capfd.readouterr()
+    assert "Hold a tag or code to till now." in tried.err
+    assert "till read" in tried.out
+    assert "page-16" not in tried.err
+    assert "needs a person" in result.stdout or "need a person" in result.stdout
 
 
 def test_candidates_are_found_by_their_own_paths(directory: Path) -> None:
