@@ -78,8 +78,9 @@ class NfcSource(Source):
         self._beat()
         lent = self._reported is not None and self._reported.lent
         looks = FIRST_LOOKS if lent else 0
-        tell = lambda heard: loop.call_soon_threadsafe(self._take, heard)  # noqa: E731 -- mypy cannot read a partial of it
-        worker = _Worker(self._device, tell, self._beat, passed_over=looks)
+        worker = _Worker(
+            self._device, lambda heard: loop.call_soon_threadsafe(self._take, heard), self._beat, passed_over=looks
+        )
         thread = threading.Thread(target=worker.run, args=(partial(_end, loop, ended),), name=f"nfc {self._name}")
         self._worker = worker
         thread.start()
