@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +11,11 @@ from gateway.core.decode.sun import Covers, Mirrors, TagKeys
 from gateway.provision.tags.chip import Protection
 from gateway.provision.tags.chips import opened
 from gateway.provision.tags.fault import Fault, TagError
+from gateway.provision.tags.inventory import State, inventory
 from gateway.provision.tags.ntag424 import Ntag424
 from gateway.provision.tags.secret import TagSecret
 from gateway.provision.tags.signing import Signing
+from gateway.provision.tags.writer import Job, Writer
 from gateway.sources.nfc_frontend import Frontend
 from tests.simulators.ntag424 import Ntag424 as Chip
 from tests.simulators.pn532 import Pn532
@@ -44,6 +47,21 @@ class Torn(Chip):
         return self.frames == 0
 
 
+class Refusing(Chip):
+    """A tag that refuses a command of a number, counted from 1."""
+
+    def __init__(self, instruction: int, number: int) -> None:
+        super().__init__(UID)
+        self.refused, self.left = instruction, number
+
+    def apdu(self, command: bytes) -> bytes:
+        if command[1] == self.refused:
+            self.left -= 1
+            if self.left == 0:
+                return bytes.fromhex("6581" if command[0] == 0 else "91ee")
+        return super().apdu(command)
+
+
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pn532]:
     with Pn532(tmp_path_factory.mktemp("nfc") / "ttyPN532") as reader:
@@ -63,11 +81,16 @@ class Bench:
     def __init__(self, reader: Pn532, frontend: Frontend) -> None:
         self.reader, self.frontend = reader, frontend
 
-    def open(self, tag: Chip, signing: Signing | None = SIGNING) -> Ntag424:
+    def found(self, tag: Chip) -> object:
         self.reader.place(tag)
         while True:
             with suppress(OSError):  # a machine that is very busy: nfcpy waits 0.1 s for the chip
-                chip = opened(self.frontend.find(lambda _: True, lambda: False), SECRET, signing)
+                return self.frontend.find(lambda _: True, lambda: False)
+
+    def open(self, tag: Chip, signing: Signing | None = SIGNING) -> Ntag424:
+        while True:
+            with suppress(OSError):
+                chip = opened(self.found(tag), SECRET, signing)
                 assert isinstance(chip, Ntag424)
                 return chip
 
@@ -195,3 +218,27 @@ def test_a_tag_without_keys_here_is_named(bench: Bench) -> None:
     assert refusal.value.fault is Fault.NO_KEYS
     with pytest.raises(TagError, match="file-data"):
         Signing(KEYS, Mirrors(covers=Covers.FILE_DATA)).link(LINK, UID)
+
+
+@pytest.mark.parametrize(
+    ("command", "number", "said"),
+    [
+        (0xD6, 1, r"refused to be written \(page 0, code 6581\)\. Put it aside"),
+        (0xD6, 2, r"refused to be written \(page 2, code 6581\)\. Put it aside"),
+        (0x5F, 1, r"refused to change its keys or settings \(command 5F, code 91EE\)\. Put it aside"),
+        (0x5F, 2, "protecting it failed: anybody could write over it. Try again"),
+        (0xC4, 1, "protecting it failed: anybody could write over it. Try again"),
+        (0xC4, 5, "protecting it failed: anybody could write over it. Try again"),
+    ],
+)
+def test_what_a_tag_refuses_is_named(bench: Bench, tmp_path: Path, command: int, number: int, said: str) -> None:
+    """A refusal in the middle of a write is no lock, and one before the link is on the tag no failed protection."""
+    tag = Refusing(command, number)
+    with inventory(tmp_path) as listed:
+        writer = Writer(SECRET, listed, lambda: 0, lambda found: opened(found, SECRET, SIGNING))
+        job = Job("vitrine-3", None, LINK)
+        with pytest.raises(TagError, match=said) as refusal:
+            writer.write(bench.found(tag), job)
+        assert refusal.value.fault is (Fault.UNPROTECTED if "protecting" in said else Fault.REFUSED)
+        assert writer.write(bench.found(tag), job).state is State.PROTECTED
+    check_signs(tag)

@@ -98,6 +98,15 @@ def refused(page: int, code: int) -> TagError:
     return TagError(Fault.REFUSED, text.format(page=page, code=code))
 
 
+def refused_command(command: int, code: int) -> TagError:
+    """Say that the chip refused to change its keys or settings: the command, and its status word."""
+    text = _(
+        "The chip refused to change its keys or settings (command {command:X}, code {code:X})."
+        " Put it aside, and take a new one."
+    )
+    return TagError(Fault.REFUSED, text.format(command=command, code=code))
+
+
 def unprotected() -> TagError:
     """Say that a written tag could not be protected."""
     text = _(

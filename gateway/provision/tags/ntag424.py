@@ -25,7 +25,8 @@ from gateway.provision.tags.fault import (
     never_locked,
     no_message_file,
     password_unknown,
-    read_only,
+    refused,
+    refused_command,
     unprotected,
 )
 from gateway.provision.tags.message import uri
@@ -201,10 +202,10 @@ class Ntag424:
         """Send a command in full mode. Raises TagError when the tag refuses it, or did not make the answer."""
         session = self._session
         if session is None:
-            raise unprotected()
+            raise password_unknown()
         answer, status = self._native(command, session.sealed(command, header, data))
         if status != OK or not (ends or session.answered(answer)):
-            raise unprotected()
+            raise refused_command(command, int.from_bytes(status, "big"))
 
     def _authenticate(self, number: int, key: bytes) -> bool:
         """Open a session (9.1.5); False if the tag has another key."""
@@ -232,8 +233,9 @@ class Ntag424:
         return answer[:-2]
 
     def _update(self, at: int, octets: bytes) -> None:
-        if self._apdu(0x00, 0xD6, at, octets, 0)[-2:] != ISO_OK:
-            raise read_only()
+        status = self._apdu(0x00, 0xD6, at, octets, 0)[-2:]
+        if status != ISO_OK:
+            raise refused(at, int.from_bytes(status, "big"))
 
     def _native(self, command: int, data: bytes = b"") -> tuple[bytes, bytes]:
         answer = self._apdu(0x90, command, 0, data, 256)
