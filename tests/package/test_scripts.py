@@ -74,8 +74,14 @@ class Machine:
         path = self.root / f"{name}-{version}"
         path.write_text(text, encoding="utf-8")
         path.chmod(0o755)
+        return self.run(path, *arguments)
+
+    def run(self, path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a script as dpkg or systemd does."""
         environment = {**os.environ, "DPKG_ROOT": str(self.root), "PATH": f"{self.root}/bin:{os.environ['PATH']}"}
-        return subprocess.run([path, *arguments], env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            ["/bin/sh", path, *arguments], env=environment, capture_output=True, text=True, check=False
+        )
 
     def install(self, *, configured: bool = True) -> None:
         """Install the old version, and let it run."""
@@ -173,6 +179,49 @@ def test_an_upgrade_that_does_not_get_ready_goes_back_by_itself(machine: Machine
     units = machine.root / "etc/systemd/system"
     assert (units / "touchpoint-capture.service").read_text(encoding="utf-8").endswith(f"# of {OLD}\n")
     assert not machine.kept()
+
+
+def test_a_second_upgrade_that_fails_goes_back_to_what_worked(machine: Machine) -> None:
+    """dpkg calls the first failure the installed version; what runs is the one before, and stays it."""
+    machine.install()
+    assert machine.upgrade("exit 1").returncode == 1
+    newer = "0.3.0-1"
+    assert machine.script("preinst", newer, "upgrade", NEW).returncode == 0
+    machine.unpack(newer, "exit 1")
+    shutil.rmtree(machine.root / "opt/touchpoint" / NEW)
+    ended = machine.script("postinst", newer, "configure", OLD)
+    assert ended.returncode == 1
+    assert f"{OLD} runs again" in ended.stderr
+    assert (machine.current, machine.runs(), machine.kept()) == (OLD, {OLD}, False)
+
+
+def test_the_version_that_runs_can_be_installed_over_one_that_failed(machine: Machine) -> None:
+    """It is no downgrade, though dpkg knows a newer one."""
+    machine.install()
+    assert machine.upgrade("exit 1").returncode == 1
+    assert machine.script("preinst", OLD, "upgrade", NEW).returncode == 0
+
+
+@pytest.mark.parametrize("switched", [False, True])
+def test_a_power_cut_within_an_upgrade_is_put_right_at_the_next_boot(machine: Machine, switched: bool) -> None:  # noqa: FBT001
+    """Whether the new version was only unpacked, or was being tried: the one before is there, with its data."""
+    machine.install()
+    machine.write("capture.db", 4, "accepted")
+    assert machine.script("preinst", NEW, "upgrade", OLD).returncode == 0
+    machine.unpack(NEW)
+    shutil.rmtree(machine.root / "opt/touchpoint" / OLD)
+    if switched:
+        (machine.root / "opt/touchpoint/current").unlink()
+        (machine.root / "opt/touchpoint/current").symlink_to(NEW)
+        machine.write("capture.db", 5, "changed")
+    recovered = machine.run(machine.root / "var/lib/touchpoint-kept/recover", "recover")
+    assert recovered.returncode == 0, recovered.stderr
+    assert machine.current == OLD
+    assert (machine.root / "opt/touchpoint/current/bin/touchpoint").exists()
+    assert machine.read("capture.db") == ["accepted"]
+    assert not machine.kept()
+    assert machine.script("postinst", NEW, "configure", OLD).returncode == 0
+    assert machine.current == NEW
 
 
 def test_what_the_new_version_wrote_stays_if_the_old_one_can_read_it(machine: Machine) -> None:

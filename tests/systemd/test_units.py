@@ -75,6 +75,15 @@ def test_a_half_is_watched_bounded_and_leaves_no_copy_of_its_memory(half: str) -
     assert (said["LimitCORE"], said["MemorySwapMax"], said["UMask"]) == (["0"], ["0"], ["0077"])
 
 
+def test_a_half_that_failed_is_tried_again_however_often() -> None:
+    """The timer is over once it has fired, so that the next failure can start it."""
+    timer = (UNITS / "touchpoint-again@.timer").read_text(encoding="utf-8")
+    assert "\nRemainAfterElapse=no\n" in timer
+    assert "OnFailure=touchpoint-again@capture.timer" in (UNITS / "touchpoint-capture.service").read_text(
+        encoding="utf-8"
+    )
+
+
 def test_udev_takes_the_rules() -> None:
     """Each line is a rule that names its device, and an owner or a property of it."""
     rules = (UNITS / "touchpoint.udev.rules").read_text(encoding="utf-8").splitlines()
