@@ -40,6 +40,8 @@ OneChip = Annotated[
     typer.Option("--chip", help=_("Take this chip alone; else any that has room.")),
 ]
 WORD = "lock"
+INTERRUPTED = 130
+"""As shells report a program that Ctrl-C ended."""
 DAY_SECONDS = 8 * 3600.0
 
 
@@ -131,12 +133,7 @@ def read(config: Config = None, *, reader: Reader = None, json: Json = False) ->
     """Say what a tag is."""
     settings = settings_from(config)
 
-    def look(writer: "Writer", bench: "Bench") -> dict[str, Any]:
-        return bench.meet(lambda tag: _seen(settings, *writer.meet(tag)))
-
-    with _explained():
-        seen = _at_reader(settings, reader, "read", look, prompt=_("Hold a tag to the reader."))
-    _ring(1)
+    seen = _each(settings, reader, "read", lambda writer, tag: _seen(settings, *writer.meet(tag)))
     if json:
         show_json(seen)
         return
@@ -154,7 +151,7 @@ def read(config: Config = None, *, reader: Reader = None, json: Json = False) ->
 )
 def verify(config: Config = None, *, reader: Reader = None, json: Json = False) -> None:
     """Check that a tag is as it was written."""
-    entry = _each(config, reader, "verify", lambda writer, tag: writer.verify(tag)[1])
+    entry = _each(settings_from(config), reader, "verify", lambda writer, tag: writer.verify(tag)[1])
     if json:
         show_json(_shown(entry))
     else:
@@ -167,7 +164,7 @@ def verify(config: Config = None, *, reader: Reader = None, json: Json = False) 
 )
 def erase(config: Config = None, *, reader: Reader = None, overwrite: Overwrite = False, json: Json = False) -> None:
     """Make a tag as delivered."""
-    entry = _each(config, reader, "erase", lambda writer, tag: writer.erase(tag), overwrite=overwrite)
+    entry = _each(settings_from(config), reader, "erase", lambda writer, tag: writer.erase(tag), overwrite=overwrite)
     if json:
         show_json(None if entry is None else _shown(entry))
     elif entry is None:
@@ -183,7 +180,7 @@ def erase(config: Config = None, *, reader: Reader = None, overwrite: Overwrite 
 def lock(config: Config = None, *, reader: Reader = None, yes: Yes = False, json: Json = False) -> None:
     """Lock a tag for good."""
     _confirm_lock(lock=True, yes=yes)
-    entry = _each(config, reader, "lock", lambda writer, tag: writer.lock(tag))
+    entry = _each(settings_from(config), reader, "lock", lambda writer, tag: writer.lock(tag))
     if json:
         show_json(_shown(entry))
     else:
@@ -358,20 +355,29 @@ def _finish(bench: "Bench", writer: "Writer", job: "Job") -> "Entry":
 
 
 def _each(
-    config: Path | None,
+    settings: "Settings",
     reader: str | None,
     command: str,
     work: "Callable[[Writer, Any], T]",
     *,
     overwrite: bool = False,
 ) -> T:
-    """Do something with the next tag."""
-    settings = settings_from(config)
+    """Do something with the next tag; one that moves away meanwhile is waited for, and no other one is taken."""
     with _explained():
+        from gateway.provision.tags.fault import AGAIN, TagError
         from gateway.provision.tags.writer import Wishes
 
         def meet(writer: "Writer", bench: "Bench") -> T:
-            return bench.meet(lambda tag: work(writer, tag))
+            while True:
+                try:
+                    return bench.meet(lambda tag: work(writer, tag))
+                except TagError as error:
+                    if error.fault not in AGAIN:
+                        raise
+                    _ring(2)
+                    typer.echo(str(error), err=True)
+                writer.awaited = writer.met
+                bench.wait_until_gone()
 
         prompt = _("Hold a tag to the reader.")
         done = _at_reader(settings, reader, command, meet, Wishes(overwrite=overwrite), prompt)
@@ -410,7 +416,7 @@ def _batch(
     except KeyboardInterrupt:
         finished = before + sum(each.fault is None for each in done)
         wrong = _("Stopped with {done} of {all} done. Go on with: touchpoint tags batch FILE.csv --resume")
-        fail(wrong.format(done=finished, all=len(wanted)))
+        fail(wrong.format(done=finished, all=len(wanted)), INTERRUPTED)
     finally:
         results.close()
     return done
@@ -516,4 +522,4 @@ def _explained() -> Iterator[None]:
     except (BatchError, BenchError) as error:
         fail(str(error))
     except KeyboardInterrupt:
-        fail(_("Stopped. Whether a tag was left half done says: touchpoint tags inventory"))
+        fail(_("Stopped. Whether a tag was left half done says: touchpoint tags inventory"), INTERRUPTED)

@@ -21,6 +21,7 @@ from gateway.config import load
 from gateway.control import serve
 from gateway.daemon.capture import handlers, open_capture, source
 from gateway.provision.tags.batch import Batch
+from gateway.provision.tags.bench import Bench
 from gateway.provision.tags.inventory import Entry
 from gateway.provision.tags.writer import Job
 from tests.shop import until
@@ -105,19 +106,34 @@ def link_on(tag: Ntag21x) -> str | None:
     return records[0].iri if records else None
 
 
-class Deadly(WritableNtag21x):
-    """A tag whose write of a number kills a process with SIGKILL, before it answers."""
+class Signalling(WritableNtag21x):
+    """A tag whose writes of some numbers each send a process a signal, before they are answered."""
 
     victim: subprocess.Popen[str]
 
-    def __init__(self, uid: bytes, at: int) -> None:
+    def __init__(self, uid: bytes, number: signal.Signals, *at: int) -> None:
         super().__init__(213, uid)
-        self._at = at
+        self._signal, self._at = number, at
 
     def _write(self, page: int, octets: bytes) -> bytes | None:
         answer = super()._write(page, octets)
-        if self.writes == self._at and self.victim.poll() is None:
-            self.victim.kill()
+        if self.writes in self._at:
+            self.victim.send_signal(self._signal)
+        return answer
+
+
+class Unplugging(WritableNtag21x):
+    """A tag at whose command of a number, counted from 1, the reader is pulled out before it has the answer."""
+
+    def __init__(self, reader: Pn532, uid: bytes = UID) -> None:
+        super().__init__(213, uid)
+        self._reader, self.at = reader, 0
+
+    def command(self, data: bytes) -> bytes | None:
+        answer = super().command(data)
+        self.at -= 1
+        if self.at == 0:
+            self._reader.mute, self._reader.spoil = True, lambda _: b""
         return answer
 
 
@@ -303,12 +319,58 @@ def test_ctrl_c_lets_go_of_the_reader(chip: Pn532) -> None:
             threading.Event().wait(0.05)
         command.send_signal(signal.SIGINT)
         assert "touchpoint tags inventory" in command.communicate(timeout=30)[1]
-        assert command.returncode == 1
+        assert command.returncode == 130
     finally:
         command.kill()
         command.wait()
     chip.place(WritableNtag21x(213, UID))
     assert "anybody can write it" in done("read")
+
+
+@pytest.mark.parametrize(
+    ("at", "torn", "states"),
+    [((3,), False, {"protected"}), ((3,), True, {"begun"}), ((3, 4), False, {"begun", "written", "protected"})],
+    ids=["once", "torn", "impatient"],
+)
+@pytest.mark.usefixtures("store")
+def test_ctrl_c_in_the_middle_of_a_write(chip: Pn532, at: tuple[int, ...], torn: bool, states: set[str]) -> None:  # noqa: FBT001 -- a parameter
+    """The tag on the reader is finished, or listed if it is taken away or Ctrl-C comes twice; the reader is free."""
+    tag = Signalling(UID, signal.SIGINT, *at)
+    if torn:
+        tag.tear(at[0])
+    words = (sys.executable, "-m", "gateway", "tags", "write", "vitrine-3")
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as command:
+        tag.victim = command
+        chip.place(tag)
+        said = command.communicate(timeout=50)[1]
+    assert (command.returncode, "Traceback" in said) == (130, False), said
+    assert "touchpoint tags inventory" in said
+    (listed,) = json.loads(typed("tags", "inventory", "--json").stdout)
+    assert listed["state"] in states
+    assert link_on(tag) in ({LINK} if states == {"protected"} else {None, LINK})
+    tag.whole()
+    chip.place(tag)
+    assert "protected" in done("write", "vitrine-3")
+    assert link_on(tag) == LINK
+
+
+def test_ctrl_c_in_the_middle_of_a_batch(store: Path, chip: Pn532, pile: list[WritableNtag21x]) -> None:
+    """The tag on the reader is finished and stands in the results; --resume asks for the others alone."""
+    (store / "tags.csv").write_text("touchpoint\nvitrine-3\nvitrine-4\n", encoding="utf-8")
+    tag = Signalling(UID, signal.SIGINT, 3)
+    words = (sys.executable, "-m", "gateway", "tags", "batch", str(store / "tags.csv"))
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as command:
+        tag.victim = command
+        chip.place(tag)
+        said = command.communicate(timeout=50)[1]
+    assert (command.returncode, "Traceback" in said) == (130, False), said
+    assert "Stopped with 1 of 2 done. Go on with: touchpoint tags batch FILE.csv --resume" in said
+    assert link_on(tag) == LINK
+    pile.append(WritableNtag21x(213, UID[::-1]))
+    assert done("batch", "tags.csv", "--resume").startswith("2 tags are done; 0 tries failed")
+    assert pile == []
+    states = [(each["touchpoint"], each["state"]) for each in json.loads(done("inventory", "--json"))]
+    assert states == [("vitrine-3", "protected"), ("vitrine-4", "protected")]
 
 
 @pytest.mark.usefixtures("store")
@@ -317,7 +379,7 @@ def test_a_command_that_is_killed_at_any_write_is_finished_by_the_next(chip: Pn5
     words = (sys.executable, "-m", "gateway", "tags", "write", "vitrine-3", "--overwrite")
     seen: set[tuple[str, str | None]] = set()
     for at in count(1, 2):
-        tag = Deadly(UID[:-1] + bytes([at]), at)
+        tag = Signalling(UID[:-1] + bytes([at]), signal.SIGKILL, at)
         tag.victim = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, text=True)
         chip.place(tag)
         ended = tag.victim.wait(30)
@@ -331,3 +393,75 @@ def test_a_command_that_is_killed_at_any_write_is_finished_by_the_next(chip: Pn5
         chip.remove()
     assert {("begun", None), ("written", LINK)} <= seen <= {("begun", None), ("begun", LINK), ("written", LINK)}
     assert typed("tags", "inventory").exit_code == 0
+
+
+@pytest.fixture
+def hand(chip: Pn532, monkeypatch: pytest.MonkeyPatch) -> list[WritableNtag21x]:
+    """Tags that a person lays on the reader, one after each failed try; a reader that was pulled out is plugged in."""
+    tags: list[WritableNtag21x] = []
+    lose, wait_until_gone = Bench._lose, Bench.wait_until_gone  # noqa: SLF001 -- where a person hears of it
+
+    def plug_in(bench: Bench) -> None:
+        lose(bench)
+        chip.unplug()
+        chip.mute, chip.spoil = False, bytes
+        chip.plug()
+
+    def lay(bench: Bench) -> None:
+        chip.remove()
+        wait_until_gone(bench)
+        tags[0].whole()
+        chip.place(tags.pop(0))
+
+    monkeypatch.setattr(Bench, "_lose", plug_in)
+    monkeypatch.setattr(Bench, "wait_until_gone", lay)
+    return tags
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "state"),
+    [
+        (("read",), "It carries the link of vitrine-3", "protected"),
+        (("verify",), "as it was written", "protected"),
+        (("erase",), "its tag is empty", "erased"),
+        (("lock", "--yes"), "locked for good", "locked"),
+    ],
+    ids=["read", "verify", "erase", "lock"],
+)
+@pytest.mark.usefixtures("store")
+def test_a_reader_that_is_lost_and_comes_back(
+    chip: Pn532, hand: list[WritableNtag21x], words: tuple[str, ...], said: str, state: str
+) -> None:
+    """Wherever it was pulled out, the command says so, and does its work once the same tag lies there again."""
+    lost = 0
+    for at in count(1, 3):
+        tag = Unplugging(chip, UID[:-1] + bytes([at]))
+        chip.place(tag)
+        done("write", "vitrine-3")
+        tag.at = at
+        hand[:] = [tag]
+        result = typed("tags", *words)
+        assert (result.exit_code, said in result.stdout) == (0, True), (at, result.output)
+        lost += "put the SAME tag back" in result.stderr
+        if tag.at > 0:  # it was given fewer commands
+            break
+        assert "The reader does not answer: plug it in again" in result.stderr
+    assert lost > 1
+    assert {each["state"] for each in json.loads(done("inventory", "--json"))} == {state}
+
+
+@pytest.mark.usefixtures("store")
+def test_another_tag_is_not_erased_instead(chip: Pn532, hand: list[WritableNtag21x]) -> None:
+    """While a tag that moved away is waited for, others are refused, and stay as they are."""
+    tag, other = WritableNtag21x(213, UID), WritableNtag21x(213, UID[::-1])
+    for each, touchpoint in ((other, "vitrine-4"), (tag, "vitrine-3")):
+        chip.place(each)
+        done("write", touchpoint)
+    tag.tear(2)
+    before = bytes(other.memory)
+    hand += [other, tag]
+    chip.place(tag)
+    result = typed("tags", "erase")
+    assert result.exit_code == 0, result.output
+    assert "This is another tag than the one that moved away" in result.stderr
+    assert (bytes(other.memory), link_on(tag)) == (before, None)

@@ -188,6 +188,15 @@ def test_a_lock_that_was_cut_is_finished(bench: Bench) -> None:
         assert tag.memory[10:12] == b"\xff\xff"
 
 
+def test_a_lock_whose_last_answer_was_lost_is_done(bench: Bench) -> None:
+    """The tag is locked already, and takes no write any more: `lock` again finds that out, and writes nothing."""
+    tag = WritableNtag21x(213, UID)
+    bench.finish(tag).lock()
+    writes = tag.writes
+    bench.open(tag).lock()
+    assert tag.writes == writes
+
+
 def test_an_erased_tag_is_as_delivered(bench: Bench) -> None:
     """Empty, without a password, and anybody can write it."""
     tag = WritableNtag21x(216, UID)

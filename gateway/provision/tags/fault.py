@@ -75,6 +75,15 @@ def moved() -> TagError:
     return TagError(Fault.MOVED, text)
 
 
+def another() -> TagError:
+    """Say that this is not the tag that has moved away."""
+    text = _(
+        "This is another tag than the one that moved away. Take it away, and put the SAME tag back,"
+        " or stop with Ctrl-C."
+    )
+    return TagError(Fault.MOVED, text)
+
+
 def read_only() -> TagError:
     """Say that nobody can write the tag any more."""
     return TagError(Fault.READ_ONLY, _("This tag is locked for good. Put it aside, and take a new one."))

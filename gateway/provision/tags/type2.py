@@ -191,6 +191,8 @@ class Type2:
 
     def lock(self) -> None:
         """Lock every page: capabilities, dynamic lock bytes, static ones; a lock that was cut is finished so."""
+        if self._sealed:  # the answer to the last write was lost
+            return
         if self._guarded and not self._authenticated(self._password):
             raise password_unknown()
         self._write(3, self._head[12:15] + bytes([NO_WRITING]))
@@ -198,7 +200,7 @@ class Type2:
         self._write(2, b"\0\0\xff\xff")
         self._select()
         self._head, self._config = self._read(0), self._read_config()
-        if self._head[10:12] != b"\xff\xff" or not self._config or self._config[:3] != self._layout.locks[:3]:
+        if not self._sealed:
             raise unprotected()
 
     def erase(self) -> None:
@@ -222,6 +224,12 @@ class Type2:
     @property
     def _size(self) -> int:
         return 8 * (min(self._head[14], self._layout.size) if self._formatted else self._layout.size)
+
+    @property
+    def _sealed(self) -> bool:
+        """Whether every page is locked."""
+        locks = self._layout.locks[:3]
+        return self._head[10:12] == b"\xff\xff" and self._config is not None and self._config[:3] == locks
 
     @property
     def _guarded(self) -> bool:

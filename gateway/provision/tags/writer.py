@@ -14,6 +14,7 @@ from gateway.provision.tags.fault import (
     AGAIN,
     Fault,
     TagError,
+    another,
     differs,
     never_locked,
     password_unknown,
@@ -63,10 +64,15 @@ class Writer:
     wishes: Wishes = Wishes()
     met: str | None = field(default=None, repr=False)
     """What the tag that was last on the reader is called in the inventory."""
+    awaited: str | None = field(default=None, repr=False)
+    """The tag that has to come back, by the same name: no other one is touched; None if any may come."""
 
     def meet(self, tag: Any) -> tuple[Chip, Entry | None]:  # noqa: ANN401 -- nfcpy has no types
         """Return the chip on the reader, and what is known of it."""
-        self.met = self.secret.name(bytes(tag.identifier))
+        name = self.secret.name(bytes(tag.identifier))
+        if self.awaited not in {None, name}:
+            raise another()
+        self.met = name
         return self.opened(tag), self.inventory.find(self.met)
 
     def write(self, tag: Any, job: Job) -> Entry:  # noqa: ANN401 -- nfcpy has no types
