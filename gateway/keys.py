@@ -175,9 +175,7 @@ def read_root(path: Path) -> bytes:
         text = path.read_text(encoding="ascii").strip()
         root = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (OSError, ValueError) as error:
-        raise KeyFileError(
-            _("cannot read the root key {path}: {why}").format(path=path, why=said(_why(error)))
-        ) from None
+        raise KeyFileError(_("cannot read the key {path}: {why}").format(path=path, why=said(_why(error)))) from None
     if len(root) != ROOT_OCTETS or _text(root) != text:  # base64 decoding skips what is not of its alphabet
         raise KeyFileError(
             _("{path} is not a root key: it must hold {octets} bytes in base64url").format(
@@ -201,11 +199,19 @@ def write_secret(path: Path, text: str) -> None:
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  # the descriptor carries the mode
             file.write(text + "\n")
             file.flush()
+            _belong_to_directory(descriptor, path.parent)
             os.fsync(descriptor)
     except OSError as error:
         with contextlib.suppress(OSError):
             path.unlink()
         raise KeyFileError(_("cannot write {path}: {why}").format(path=path, why=said(_why(error)))) from None
+
+
+def _belong_to_directory(descriptor: int, directory: Path) -> None:
+    """Give a file that root makes to whoever has its directory: the half whose key it is could not read it else."""
+    if os.geteuid() == 0:
+        owner = directory.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def replace_secret(path: Path, text: str) -> None:

@@ -19,10 +19,12 @@ import typer
 from gateway.cli.backup import give
 from gateway.cli.command import Config, fail, failures_explained, settings_from
 from gateway.cli.files import Force, must_be_new, write
+from gateway.cli.touchpoints import registry_text
 from gateway.language import _, said, several
 
 if TYPE_CHECKING:
     from gateway.config import Settings
+    from gateway.core.pseudonym import KeyRing
     from gateway.doctor.readers import Candidate
 
 HELP = _("""Set this gateway up: who it is, broker, certificate, key ring, readers, registry; then see how it fares.
@@ -31,9 +33,10 @@ Asks at a terminal, and offers the readers that are plugged in by name; with --a
 key of the certificate is made here and never leaves the device: what goes to the authority is a request.
 
 Later: --certificate FILE imports the certificate, --renew makes a request for the next one.""")
-PRIVATE_KEY, CERTIFICATE, REQUEST = "gateway.key", "gateway.pem", "gateway.csr"
+PRIVATE_KEY, CERTIFICATE, REQUEST, AUTHORITY = "gateway.key", "gateway.pem", "gateway.csr", "ca.pem"
 """What lies beside the configuration."""
 SERVICE = "touchpoint.target"
+HALVES = ("touchpoint-capture.service", "touchpoint-uplink.service")
 SERVED = {"runtime": "/run/touchpoint", "private": "/var/lib/touchpoint-capture", "group": "touchpoint"}
 """Where the units want it; see systemd/touchpoint.tmpfiles.conf."""
 
@@ -121,7 +124,7 @@ def configuration(answers: Answers, *, served: bool = False) -> str:
     if answers.port:
         mqtt["port"] = answers.port
     if answers.ca:
-        mqtt["ca"] = answers.ca
+        mqtt["ca"] = AUTHORITY
     if answers.certificate:
         mqtt |= {"certificate": CERTIFICATE, "key": PRIVATE_KEY}
     asked: dict[str, Mapping[str, object]] = {"gateway": gateway, "mqtt": mqtt}
@@ -186,10 +189,14 @@ def _set_up(path: Path, answers: Answers) -> None:
     """Write the configuration if the gateway could use it; then what it names. Raises ConfigError, OSError."""
     served = as_service()
     text = configuration(answers, served=served)
-    _must_be_usable(path, text)
+    authority = (path.parent / answers.ca).read_bytes() if answers.ca else b""
+    _must_be_usable(path, text, answers, authority)
+    if answers.ca:  # where both units see it, unlike a stick or somebody's home
+        write(path.parent / AUTHORITY, authority)
     write(path, text.encode())
     settings = settings_from(path)
-    give(settings, path)
+    for file in filter(None, (path, settings.mqtt.ca)):
+        give(settings, file)
     typer.echo(_("{file}: written.").format(file=path))
     settings.gateway.state.mkdir(parents=True, exist_ok=True)
     if answers.ring:
@@ -211,10 +218,14 @@ def _start() -> None:
     started = subprocess.run(restart, check=False, capture_output=True, text=True)  # noqa: S603  # our own command
     if started.returncode != 0:
         fail(_("{service} did not start: {reason}").format(service=SERVICE, reason=started.stderr.strip()))
+    for half in HALVES:
+        ask = ("systemctl", "--quiet", "is-active", half)
+        if subprocess.run(ask, check=False).returncode != 0:  # noqa: S603  # as above
+            fail(_("{service} did not start: {reason}").format(service=half, reason=f"journalctl -u {half}"))
 
 
-def _must_be_usable(path: Path, text: str) -> None:
-    """End with what is wrong in a configuration, before it is written."""
+def _must_be_usable(path: Path, text: str, answers: Answers, authority: bytes) -> None:
+    """End with what is wrong in a configuration, or in what is to be brought in, before anything is written."""
     import tempfile
 
     from gateway.config import EXIT_CONFIG, ConfigError, load
@@ -222,8 +233,9 @@ def _must_be_usable(path: Path, text: str) -> None:
     with tempfile.TemporaryDirectory(prefix="touchpoint-") as directory:
         draft = Path(directory, path.name)
         draft.write_text(text, encoding="utf-8")
+        draft.with_name(AUTHORITY).write_bytes(authority)
         try:
-            load(draft)
+            settings = load(draft)
         except ConfigError as error:
             problems = "\n".join(
                 ": ".join(filter(None, (each.key, said(each.wrong), each.hint and said(each.hint))))
@@ -233,17 +245,28 @@ def _must_be_usable(path: Path, text: str) -> None:
                 _("Nothing was written, since an answer is of no use:\n{problems}").format(problems=problems),
                 EXIT_CONFIG,
             )
+    if answers.ring:
+        _ring_of(settings, Path(answers.ring))
+    if answers.registry:
+        registry_text(Path(answers.registry), settings)
+
+
+def _ring_of(settings: "Settings", source: Path) -> "KeyRing":
+    """Read a key ring, or end if it is another site's. Raises KeyFileError."""
+    from gateway.keys import read_ring
+
+    ring = read_ring(source)
+    if (ring.tenant, ring.site) != (settings.gateway.tenant, settings.gateway.site):
+        told = _("{file} is the key ring of {tenant}/{site}, and this gateway stands elsewhere.")
+        fail(told.format(file=source, tenant=ring.tenant, site=ring.site))
+    return ring
 
 
 def _bring_ring(settings: "Settings", source: Path) -> None:
     """Copy a key ring to where the configuration wants it, if it is this site's. Raises KeyFileError, ConfigError."""
-    from gateway.keys import key_ring, read_ring, replace_secret, write_secret
+    from gateway.keys import key_ring, replace_secret, write_secret
 
-    ring, target = read_ring(source), settings.pseudonym.path
-    here = (settings.gateway.tenant, settings.gateway.site)
-    if (ring.tenant, ring.site) != here:
-        told = _("{file} is the key ring of {tenant}/{site}, and this gateway stands elsewhere.")
-        fail(told.format(file=source, tenant=ring.tenant, site=ring.site))
+    ring, target = _ring_of(settings, source), settings.pseudonym.path
     if target is not None:
         (replace_secret if target.exists() else write_secret)(target, ring.to_json())
         give(settings, target)
@@ -275,7 +298,7 @@ def _certify(settings: "Settings", certificate: Path | None) -> None:
 def _import(settings: "Settings", registry: Path) -> None:
     from gateway.cli.command import ask_gateway
 
-    changes = ask_gateway(settings, {"ask": "registry-import", "csv": registry.read_text(encoding="utf-8-sig")})
+    changes = ask_gateway(settings, {"ask": "registry-import", "csv": registry_text(registry, settings)})
     typer.echo(several("{count} touchpoint imported.", "{count} touchpoints imported.", changes["added"]))
 
 

@@ -84,9 +84,11 @@ def _found(settings: "Settings") -> dict[str, Any]:
     from gateway.control import NobodyListensError, ask
     from gateway.keys import key_ring
     from gateway.store.backlog import Backlog
+    from gateway.store.database import is_held
     from gateway.store.progress import Followed, components
     from gateway.store.said import tallies
 
+    sends = is_held(settings.gateway.state, "uplink")
     try:
         live = asyncio.run(ask(settings.gateway.sockets, {"ask": "status"}))
     except NobodyListensError:
@@ -110,7 +112,8 @@ def _found(settings: "Settings") -> dict[str, Any]:
             "last": live["last"] if live else [],
             "address": f"{settings.mqtt.host}:{settings.mqtt.port}",
             "readers": live["readers"] if live else {},
-            "broker": {"ok": parts["broker"].ok, "reason": parts["broker"].reason} if "broker" in parts else None,
+            "uplink": sends,
+            "broker": None if sends is False or "broker" not in parts else _broker(parts["broker"]),
             "clock": live["clock"] if live else None,
             "training": live["training"] if live else None,
             "key": live["key"] if live else key_ring(settings) is not None,
@@ -118,6 +121,10 @@ def _found(settings: "Settings") -> dict[str, Any]:
             "refused": tallies(uplink) if uplink else {},
             "health": _wrong(parts) | backlog.condition() | (live["health"] if live else {}),
         }
+
+
+def _broker(part: "Component") -> dict[str, Any]:
+    return {"ok": part.ok, "reason": part.reason}
 
 
 def _centre(stands: tuple[int, bool, int] | None) -> dict[str, Any] | None:
@@ -151,7 +158,10 @@ def _problems(found: dict[str, Any]) -> list[Problem]:
     wrong = _("reader {name}: {reason}")
     advice = _("is it plugged in, has it power? then: touchpoint doctor")
     problems += [Problem(wrong.format(name=name, reason=said(each["reason"])), advice) for name, each in down.items()]
-    if found["broker"] is None:
+    if found["uplink"] is False:
+        advice = _("start it: systemctl start touchpoint.target, or touchpoint run")
+        problems.append(Problem(_("the uplink half is not running: nothing is sent, and events wait"), advice))
+    elif found["broker"] is None:
         problems.append(Problem(_("the uplink half has not reported yet"), _("is it running? touchpoint doctor")))
     elif not found["broker"]["ok"]:
         advice = _("events wait on the disk meanwhile; look at the network, then: touchpoint doctor")

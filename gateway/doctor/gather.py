@@ -4,7 +4,6 @@ Nothing is changed, nobody is logged in anywhere, and no error ends it: what can
 """
 
 import ctypes
-import fcntl
 import os
 import re
 import socket
@@ -48,7 +47,7 @@ from gateway.doctor.usb import usb_readers
 from gateway.doctor.users import runs_as
 from gateway.keys import key_files, key_ring, ring_warnings
 from gateway.language import said
-from gateway.store.database import StoreError
+from gateway.store.database import StoreError, is_held
 from gateway.store.progress import Followed, components
 
 READ, WRITE, SEARCH = 4, 2, 1
@@ -299,21 +298,7 @@ def _connect(settings: Settings) -> None:
 
 def _halves(settings: Settings) -> Halves:
     state = settings.gateway.state
-    return Halves(_held(state / "capture.lock"), _held(state / "uplink.lock"), _told(settings))
-
-
-def _held(lock: Path) -> bool | None:
-    """Tell whether a half holds its lock; None where we may not look."""
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    return False
+    return Halves(is_held(state, "capture"), is_held(state, "uplink"), _told(settings))
 
 
 def _told(settings: Settings) -> dict[str, str]:

@@ -275,6 +275,20 @@ def only_one(directory: Path, half: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_held(directory: Path, half: str) -> bool | None:
+    """Tell whether a half holds its lock on a state directory; None where we may not look."""
+    try:
+        with (directory / f"{half}.lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
 def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

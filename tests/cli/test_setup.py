@@ -191,7 +191,7 @@ def package(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("package")
 def test_under_the_package_it_is_set_up_for_the_services_and_started(home: Path) -> None:
-    """Directories and group are the units' own, and the registry is imported once the gateway runs."""
+    """Directories and group are the units' own, and the registry is imported only if the gateway runs."""
     answers = home / "usb" / "answers.toml"
     text = ANSWERS.format(home=home).replace('state = "state"\n', "")
     answers.write_text(text, encoding="utf-8")
@@ -213,6 +213,21 @@ def test_another_sites_ring_is_refused(home: Path) -> None:
     assert result.exit_code == 1
     assert "acme/zrh-1" in result.stderr
     assert not (home / "keys.json").exists()
+
+
+@pytest.mark.parametrize("wrong", ["ring", "registry", "ca"])
+def test_nothing_is_written_if_a_file_that_is_to_be_brought_in_is_of_no_use(home: Path, wrong: str) -> None:
+    """Missing, or not in UTF-8 as Excel saves it: the message names it, and the corrected answers are taken."""
+    answers = home / "usb" / "answers.toml"
+    file = {"ring": home / "usb" / "keys.json", "registry": home / "usb" / "registry.csv", "ca": home / "ca.pem"}[wrong]
+    content = file.read_bytes()
+    file.write_bytes("für\n".encode("latin-1")) if wrong == "registry" else file.unlink()
+    refused = run("--answers", answers)
+    assert refused.exit_code == 1
+    assert file.name in refused.stderr
+    assert not (home / "gateway.toml").exists()
+    file.write_bytes(content)
+    assert "1 touchpoint imported." in run("--answers", answers).stdout
 
 
 def test_a_configuration_is_not_written_over(home: Path) -> None:
