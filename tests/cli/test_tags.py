@@ -25,9 +25,11 @@ from gateway.provision.tags.bench import Bench
 from gateway.provision.tags.inventory import Entry
 from gateway.provision.tags.writer import Job
 from tests.shop import until
-from tests.simulators.nfc_field import Ntag21x, TypeATag
+from tests.simulators.nfc_field import Ntag21x, Tag, TypeATag
 from tests.simulators.ntag21x import WritableNtag21x
+from tests.simulators.ntag424 import Ntag424
 from tests.simulators.pn532 import Pn532
+from tests.simulators.type4 import Type4
 
 ROOT = Path(__file__).parents[2]
 UID = bytes.fromhex("04a1b2c3d4e5f6")
@@ -208,6 +210,73 @@ def test_what_is_wrong_with_a_tag_is_named(chip: Pn532) -> None:
     chip.place(WritableNtag21x(215, UID))
     assert "was not finished here" in refused("verify")
     assert "half done" in refused("inventory")
+
+
+class OtherChip(WritableNtag21x):
+    """A chip that says another version, as an NTAG210 does."""
+
+    def command(self, data: bytes) -> bytes | None:
+        return bytes.fromhex("0004040101000b03") if data == b"\x60" else super().command(data)
+
+
+@pytest.mark.parametrize(
+    ("tag", "options", "said"),
+    [
+        (OtherChip(213, UID), (), "none that can be written here. Take an NTAG213"),
+        (WritableNtag21x(213, UID), ("--chip", "NTAG215"), "Take a tag from the right roll"),
+        (Ntag424(UID), ("--lock", "--yes"), "Leave --lock out, or take an NTAG21x"),
+        (WritableNtag21x(213, UID, frozen=0x2B), (), "protecting it failed: anybody could write over it. Try again"),
+    ],
+    ids=["other", "roll", "lock", "unprotected"],
+)
+@pytest.mark.usefixtures("store")
+def test_a_tag_that_cannot_be_written_as_wanted(chip: Pn532, tag: Tag, options: tuple[str, ...], said: str) -> None:
+    """It is another chip, of another roll, cannot be locked, or lets itself be written and not protected."""
+    chip.place(tag)
+    assert said in refused("write", "vitrine-3", *options)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_tag_that_is_not_as_it_was_written(chip: Pn532) -> None:
+    """Whether its protection is gone or its link is another one: what to do is said of each."""
+    tag = WritableNtag21x(213, UID)
+    chip.place(tag)
+    done("write", "vitrine-3")
+    tag.memory[4 * tag.config + 3] = 0xFF
+    assert "anybody could write over it now. Write it again: touchpoint tags write vitrine-3" in refused("verify")
+    assert "protected" in done("write", "vitrine-3")
+    assert "as it was written" in done("verify")
+    tag.memory[32] ^= 1
+    assert "Take it away, and write a new one" in refused("verify")
+    assert "Only a tag that was written here is locked" in refused("lock", "--yes")
+
+
+@pytest.mark.usefixtures("store")
+def test_a_strange_tag_is_erased_only_when_that_is_said(chip: Pn532) -> None:
+    """What it carries may be somebody's."""
+    tag = WritableNtag21x(213, UID, b"\xd1\x01\x0aU\x04a.example")
+    chip.place(tag)
+    assert "To erase it all the same: --overwrite" in refused("erase")
+    assert "The tag is empty" in done("erase", "--overwrite")
+    assert link_on(tag) is None
+
+
+@pytest.mark.usefixtures("store")
+def test_a_chip_without_a_password_is_left_open(chip: Pn532) -> None:
+    """The command says so, and how to have it written by nobody else."""
+    chip.place(Type4(UID))
+    result = typed("tags", "write", "vitrine-3")
+    assert result.stdout == "vitrine-3: TYPE4, written, and not protected.\n"
+    assert "This chip knows no password" in result.stderr
+    assert "Lock it for good: touchpoint tags lock" in result.stderr
+    assert "locked for good" in done("lock", "--yes")
+
+
+def test_a_store_without_a_domain(store: Path) -> None:
+    """There would be no link to write."""
+    text = (store / "gateway.toml").read_text(encoding="utf-8").replace('[links]\ndomain = "id.acme.example"\n', "")
+    (store / "gateway.toml").write_text(text, encoding="utf-8")
+    assert "set [links] domain" in refused("write", "vitrine-3")
 
 
 def test_a_batch_is_written_and_taken_up_again(store: Path, pile: list[WritableNtag21x]) -> None:

@@ -23,6 +23,7 @@ from gateway.core.decode.sun import TagKeys
 from gateway.core.pseudonym import KeyRing, derive, handle
 from gateway.core.sighting import Identifier
 from gateway.daemon.capture import ask_desk, capture
+from gateway.provision.tags.inventory import Entry, State, inventory
 from gateway.store.database import open_writer
 from gateway.store.recovery import set_aside
 from gateway.store.schema import CAPTURE, UPLINK
@@ -132,6 +133,19 @@ def test_nothing_is_left(home: Path) -> None:
     )
     assert answer["search"]["files"] == 0, "where anything lay there is no file any more"
     assert answer["removed"][0] == str(home / "keys" / "ring.json"), "keys first"
+
+
+def test_what_writing_tags_has_left_goes_too(home: Path) -> None:
+    """The inventory with its log, the key of the tags' passwords, and the key set of tags that sign."""
+    settings = load(home / "gateway.toml")
+    secret = keys.tag_secret(settings)
+    with inventory(settings.gateway.state) as listed:  # open: its log is there, as after a kill
+        listed.record(Entry("name", "vitrine-3", None, "https://id.acme.example/t/vitrine-3", "NTAG213", State.LOST, 0))
+        assert {"state/inventory.db", "state/inventory.db-wal", "state/tags.key", "keys/sun.json"} <= set(files(home))
+        result = run("--yes")
+    assert result.exit_code == 0, result.output
+    assert files(home) == KEPT
+    assert secret.hex() not in result.output
 
 
 def test_nothing_is_shown_that_was_secret(home: Path) -> None:

@@ -238,6 +238,8 @@ def check_faults(hand: Hand, listed: Inventory, plan: dict[str, list[tuple[int, 
         for number, _ in tags:
             said = [Fault.MOVED, Fault.READER] if torn else [Fault(kind)]
             assert any(named[JOBS[number].touchpoint, fault] for fault in said), (kind, number)
+    lost = [result for result in hand.results if "counts as lost, and can be written anew" in result.message]
+    assert {result.job for result in lost} >= {JOBS[number] for number, _ in plan["swapped"]}
     for number, tag in plan["swapped"]:
         entry = listed.find(SECRET.name(tag.uid))
         assert entry is not None

@@ -122,3 +122,12 @@ def unprotected() -> TagError:
         "The link is written, but protecting it failed: anybody could write over it. Try again, or take a new tag."
     )
     return TagError(Fault.UNPROTECTED, text)
+
+
+def exposed(touchpoint: str) -> TagError:
+    """Say that a tag that was protected is so no longer."""
+    text = _(
+        "This tag holds what was written for {title}, but anybody could write over it now."
+        " Write it again: touchpoint tags write {title}"
+    )
+    return TagError(Fault.UNPROTECTED, text.format(title=touchpoint))

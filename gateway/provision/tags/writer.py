@@ -16,6 +16,7 @@ from gateway.provision.tags.fault import (
     TagError,
     another,
     differs,
+    exposed,
     never_locked,
     password_unknown,
     read_only,
@@ -26,6 +27,12 @@ from gateway.provision.tags.message import fits
 from gateway.provision.tags.secret import TagSecret
 
 FINAL = {False: State.PROTECTED, True: State.LOCKED}
+ENOUGH = {
+    State.WRITTEN: frozenset(Protection),
+    State.PROTECTED: frozenset({Protection.KEYED, Protection.LOCKED}),
+    State.LOCKED: frozenset({Protection.LOCKED}),
+}
+"""How a tag of a state may be protected: one is locked before that is set down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +108,8 @@ class Writer:
         if chip.message() != chip.made(known.link):
             text = _("This tag does not hold what was written for {title}. Take it away, and write a new one.")
             raise TagError(Fault.DIFFERS, text.format(title=known.touchpoint))
-        wanted = {State.WRITTEN: chip.protection, State.PROTECTED: Protection.KEYED, State.LOCKED: Protection.LOCKED}
-        if chip.protection is not wanted[known.state]:
-            raise unprotected()
+        if chip.protection not in ENOUGH[known.state]:
+            raise exposed(known.touchpoint)
         if chip.protection is Protection.KEYED:
             chip.admit()
         return chip, known
