@@ -80,7 +80,7 @@ lock: $(STAMP)  ## pin every dependency by version and hash, without registry ad
 	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --upgrade --output-file requirements.lock
 
 wheel: $(STAMP)  ## the distribution, in dist/
-	rm -rf dist
+	rm -f dist/*.whl
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 $(STAMP): pyproject.toml requirements.lock

@@ -67,6 +67,19 @@ def key_ring(settings: Settings) -> KeyRing | None:
     return ring
 
 
+def sealed(settings: Settings) -> dict[str, str]:
+    """Return the settings that name a credential which systemd gives to the services alone, and its name."""
+    named = {
+        "pseudonym.keys": settings.pseudonym.keys,
+        "links.signing_keys": settings.links.signing_keys,
+        "sun.keys": settings.sun.keys,
+        "ble.beacons": settings.ble.beacons,
+        "consent.device_key": settings.consent.device_key,
+        "mqtt.password_file": settings.mqtt.password_file,
+    }
+    return {setting: name for setting, name in named.items() if name is not None and secret_path(name) is None}
+
+
 def read_ring(path: Path) -> KeyRing:
     """Read a ring. Raises KeyFileError."""
     try:

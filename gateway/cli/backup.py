@@ -63,6 +63,7 @@ def backup(  # the options of one command
             _hand_over(settings, file, passphrase, recipient or [])
         else:
             _write(settings, file, passphrase, recipient or [], ended=False)
+    _tell_sealed(settings)
     typer.echo(_("{file}: verified. Keep it where neither this device nor a thief of it is.").format(file=file))
 
 
@@ -92,6 +93,15 @@ def restore(
     gateway = held.manifest
     told = _("This is gateway {tenant}/{site}/{id} now. Before it starts: touchpoint doctor")
     typer.echo(told.format(tenant=gateway.tenant, site=gateway.site, id=gateway.id))
+
+
+def _tell_sealed(settings: "Settings") -> None:
+    """Say which keys are not in a backup, since systemd holds them."""
+    from gateway.keys import sealed
+
+    if held := sealed(settings):
+        told = _("NOT in it, since systemd gives them to the services alone: {names}. Keep what they were made from.")
+        typer.echo(told.format(names=", ".join(f"{setting} ({name})" for setting, name in held.items())), err=True)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config import Problem, Settings
+    from gateway.core.pseudonym import KeyRing
 
 
 HELP = _("""Check the configuration, keys and certificates, without touching a device or the network.
@@ -60,24 +61,19 @@ def _summary(path: "Path", settings: "Settings") -> str:
 
 def _secrets(settings: "Settings") -> tuple[list[str], list[str], list["Problem"]]:
     """Look at the key ring, the issuers' keys and the broker's password, as `_checked` returns it."""
-    from gateway.clock import Clock
     from gateway.config import ConfigError, password
     from gateway.daemon.trust import issuers
-    from gateway.keys import beacon_keys, key_files, key_ring, others_may_read, ring_warnings, tag_keys
+    from gateway.keys import beacon_keys, key_files, key_ring, others_may_read, tag_keys
 
-    good, missing, wrong = [], [], []
+    good: list[str] = []
+    missing: list[str] = []
+    wrong: list[Problem] = []
     try:
         ring = key_ring(settings)
     except ConfigError as error:
         wrong += error.problems
     else:
-        if ring is None:
-            none = _("pseudonym: no key ring at {keys}, so no event names a subject")
-            missing.append(none.format(keys=settings.pseudonym.keys))
-        else:
-            ids = ", ".join(epoch.id for epoch in ring.epochs)
-            good.append(_("{path}: key ring with {ids}").format(path=settings.pseudonym.path, ids=ids))
-            missing += [f"pseudonym: {said(text)}" for text in ring_warnings(ring, Clock().now().wall_ms)]
+        good, missing = _ring(settings, ring)
     for look in (password, issuers, beacon_keys, tag_keys):
         try:
             look(settings)
@@ -90,6 +86,22 @@ def _secrets(settings: "Settings") -> tuple[list[str], list[str], list["Problem"
     others = _("{file} can be read or changed by others than its owner: chmod 600 it")
     missing += [others.format(file=text) for text in open_to_others]
     return good, missing, wrong
+
+
+def _ring(settings: "Settings", ring: "KeyRing | None") -> tuple[list[str], list[str]]:
+    """Say of the key ring what is good, and what to look at."""
+    from gateway.clock import Clock
+    from gateway.keys import ring_warnings, sealed
+
+    if "pseudonym.keys" in sealed(settings):
+        kept = _("pseudonym: the key ring is the credential {name}, which only the service can read")
+        return [kept.format(name=settings.pseudonym.keys)], []
+    if ring is None:
+        none = _("pseudonym: no key ring at {keys}, so no event names a subject")
+        return [], [none.format(keys=settings.pseudonym.keys)]
+    ids = ", ".join(epoch.id for epoch in ring.epochs)
+    good = _("{path}: key ring with {ids}").format(path=settings.pseudonym.path, ids=ids)
+    return [good], [f"pseudonym: {said(text)}" for text in ring_warnings(ring, Clock().now().wall_ms)]
 
 
 def _show(good: list[str], warnings: list[str], problems: list["Problem"]) -> None:

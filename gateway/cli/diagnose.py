@@ -62,6 +62,8 @@ def diagnose(
     json: Json = False,
 ) -> None:
     """Put into one archive what support needs."""
+    from gateway.keys import sealed
+
     settings = settings_from(config)
     archive = out or Path(f"touchpoint-{settings.gateway.id}.tar.gz")
     must_be_new([archive], force=force)
@@ -78,6 +80,9 @@ def diagnose(
             count=searched
         )
     )
+    if held := sealed(settings):
+        told = _("Not searched for, since systemd gives them to the services alone: {names}.")
+        typer.echo(told.format(names=", ".join(held)), err=True)
     typer.echo(_("{file}: send it to support.").format(file=archive))
 
 

@@ -150,3 +150,5 @@ class Facts:
     halves: Halves | None = None
     ring: tuple[str, ...] | None = None
     """What is wrong with the key ring; None when there is none, or it cannot be read."""
+    ring_sealed: bool = False
+    """The key ring is a credential, which the service alone can read."""

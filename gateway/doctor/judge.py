@@ -352,6 +352,9 @@ def power(facts: Facts) -> Iterator[Finding]:
 def keys(facts: Facts) -> Iterator[Finding]:
     """Judge the key ring, without which nobody is named."""
     means = _("No event names a subject.")
+    if facts.ring_sealed:
+        yield Finding("keys", NOTE, _("The key ring is a credential of systemd, which only the service can read."))
+        return
     if facts.ring is None:
         what = _("There is no key ring that can be read.")
         fix = _("Have it derived at the trust service (touchpoint keys derive), and bring it here.")

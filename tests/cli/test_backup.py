@@ -189,6 +189,19 @@ def test_who_runs_is_not_handed_over(old: Path) -> None:
     assert not (old.parent / "b.age").exists()
 
 
+def test_keys_that_systemd_holds_are_named(old: Path) -> None:
+    """They are in no file that the command could read: it says which are not in the backup."""
+    text = (old / "gateway.toml").read_text(encoding="utf-8")
+    (old / "gateway.toml").write_text(text.replace('"./keys.json"', '"touchpoint.keys"'), encoding="utf-8")
+    phrase = old.parent / "phrase"
+    made = run("backup", old.parent / "b.age", "--config", old / "gateway.toml", "--passphrase-file", phrase)
+    assert made.exit_code == 0, made.output
+    assert "NOT in it" in made.stderr
+    assert "pseudonym.keys (touchpoint.keys)" in made.stderr
+    checked = run("check", "--config", old / "gateway.toml")
+    assert "the credential touchpoint.keys" in checked.stdout
+
+
 def test_what_is_there_is_not_written_over(old: Path) -> None:
     """A second restore is refused, and names what is there; with --force the databases are kept under another name."""
     file = save(old)

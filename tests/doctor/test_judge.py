@@ -256,6 +256,12 @@ def test_without_beacons_nobody_asks_for_bluetooth() -> None:
     assert not wrong(replace(WELL, bluetooth=Bluetooth()))
 
 
+def test_a_key_ring_that_is_a_credential_is_no_fault() -> None:
+    """Whoever asks cannot read it, and the service can."""
+    found = [each for each in judge(replace(WELL, ring=None, ring_sealed=True)) if each.check == "keys"]
+    assert [each.verdict for each in found] == [Verdict.NOTE]
+
+
 def test_a_fix_names_what_there_is_on_a_device() -> None:
     """Commands of ours that exist, and nothing of the repository: a store has the package."""
     source = ast.parse(inspect.getsource(sys.modules[judge.__module__]))

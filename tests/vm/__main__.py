@@ -1,9 +1,9 @@
 """The gateway in a simulated Pi: installed as on a real one, real systemd and BlueZ, simulated devices.
 
-    make vm-test            # or: python -m tests.vm [devices] [service] [--json] [--keep]
+    make vm-test            # or: python -m tests.vm [devices] [service] [upgrades] [--json] [--keep]
 
-`devices` takes readers and processes away, six minutes; `service` the power, the network, the disk and the clock, and
-upgrades, half an hour. Each step is done in the guest and seen from the host, at a subscriber of the broker there. The
+`devices` takes readers and processes away, six minutes; `service` the power, the network, the disk and the clock, half
+an hour; `upgrades` brings versions that work and that fail, a quarter of an hour. Each step is done in the guest and seen from the host, at a subscriber of the broker there. The
 exit status is 1 if any step did not come to what is expected; the guest's console and journal are then kept, and named.
 """
 
@@ -20,16 +20,22 @@ from pathlib import Path
 from typing import Any
 
 from tests.package.built import built, variant
-from tests.vm import devices, service
+from tests.vm import devices, service, upgrades
 from tests.vm.shop import Shop, Step, opened
 
-PLAYS: dict[str, Callable[[Shop], Awaitable[None]]] = {"devices": devices.play, "service": service.play}
+PLAYS: dict[str, Callable[[Shop], Awaitable[None]]] = {
+    "devices": devices.play,
+    "service": service.play,
+    "upgrades": upgrades.play,
+}
 VERSIONS: dict[str, Callable[[Path, Path], list[Path]]] = {
     "devices": lambda package, _: [package],
-    "service": lambda package, directory: [
+    "service": lambda package, _: [package],
+    "upgrades": lambda package, directory: [
         package,
         variant(package, directory, "99.1.0-1"),
         variant(package, directory, "99.2.0-1", broken="capture", migrates=True),
+        variant(package, directory, "99.3.0-1", broken="uplink"),
     ],
 }
 """The packages that a play needs, made of the one that was built."""

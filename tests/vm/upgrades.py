@@ -1,5 +1,6 @@
 """Other versions of the package: an upgrade, one that fails, a way back that is refused, and the end of it all."""
 
+from functools import partial
 from pathlib import Path
 
 from tests.package.built import version
@@ -15,6 +16,22 @@ SCHEMA = (
     '.execute("PRAGMA user_version").fetchone()[0])\''
 )
 LEFT = "find / -xdev -name '*touchpoint*' -not -path '/var/lib/dpkg/*' -not -path '/proc/*'"
+
+
+async def play(shop: Shop) -> None:
+    """Do everything, one after the other."""
+    first, second, third, fourth = shop.guest.packages
+    if not await shop.step("package installed and set up", "active", partial(shop.install, first)):
+        return
+    await shop.step("a scan", "scan", shop.scan)
+    await shop.step("upgrade", "the new version", partial(upgraded, shop, second))
+    await shop.step("an upgrade that fails", "the version before", partial(fails, shop, third, second))
+    await shop.step("another one that fails", "the version before", partial(fails, shop, fourth, second))
+    await shop.step("a downgrade", "refused", partial(refused, shop, first, second))
+    await shop.step("power pulled within an upgrade", "the version before", partial(cut, shop, third, second))
+    await shop.step("balance", "all in order", shop.balance)
+    await shop.keep_journal()
+    await shop.step("purged", "nothing left", partial(purged, shop))
 
 
 async def upgraded(shop: Shop, to: Path) -> str:
@@ -37,6 +54,18 @@ async def refused(shop: Shop, to: Path, stays: Path) -> str:
     said = await failed(shop, to)
     assert "an older gateway cannot read" in said, said
     return await runs(shop, version(stays))
+
+
+async def cut(shop: Shop, to: Path, before: Path) -> str:
+    """Pull the power when dpkg has unpacked a version and removed the one before; nobody does anything after that."""
+    await shop.run(f"dpkg --unpack {PACKAGES}/{to.name} 2>&1; sync", SECONDS)
+    await shop.guest.cut()
+    await shop.guest.boot()
+    await shop.plugged()
+    healed = await shop.scan()
+    said = (await shop.run(RUNS)).strip()
+    assert said == f"active{version(before)}", said
+    return f"{version(before)} runs, {healed}"
 
 
 async def failed(shop: Shop, to: Path) -> str:
