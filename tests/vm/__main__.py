@@ -3,8 +3,9 @@
     make vm-test            # or: python -m tests.vm [devices] [service] [upgrades] [--json] [--keep]
 
 `devices` takes readers and processes away, six minutes; `service` the power, the network, the disk and the clock, half
-an hour; `upgrades` brings versions that work and that fail, a quarter of an hour. Each step is done in the guest and seen from the host, at a subscriber of the broker there. The
-exit status is 1 if any step did not come to what is expected; the guest's console and journal are then kept, and named.
+an hour; `upgrades` brings versions that work and that fail, a quarter of an hour. Each step is done in the guest and
+seen from the host, at a subscriber of the broker there. The exit status is 1 if any step did not come to what is
+expected; the guest's console and journal are then kept, and named.
 """
 
 import argparse
