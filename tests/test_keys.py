@@ -115,7 +115,7 @@ def test_a_wrong_root_key_is_refused_without_echo(tmp_path: Path, content: bytes
     """Too short, too long, of another alphabet, or with a stray character."""
     path = tmp_path / "root"
     path.write_bytes(content)
-    with pytest.raises(keys.KeyFileError, match="the key|a root key") as refusal:
+    with pytest.raises(keys.KeyFileError, match=r"the key|a root key") as refusal:
         keys.read_root(path)
     assert str(path) in str(refusal.value)
     assert LEAK not in str(refusal.value)
