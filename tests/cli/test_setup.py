@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
@@ -315,6 +315,7 @@ def test_candidates_are_found_by_their_own_paths(directory: Path) -> None:
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(["tenant", "site", "id", "host", "port", "reader", "x"]), texts | st.integers()))
 def test_arbitrary_answers_are_taken_or_refused(document: dict[str, Any]) -> None:
     """Whatever is answered, there are answers or a ValueError that says what is wrong."""
