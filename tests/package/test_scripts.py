@@ -291,7 +291,8 @@ def test_remove_leaves_the_data_and_purge_nothing(machine: Machine) -> None:
     for each in ("etc/touchpoint/keys.json", "etc/credstore.encrypted/touchpoint.keys", "run/touchpoint/control.sock"):
         (machine.root / each).parent.mkdir(parents=True, exist_ok=True)
         (machine.root / each).touch()
-    (machine.root / "etc/systemd/system/touchpoint-uplink.service.d").mkdir()
+    for name in ("touchpoint-uplink.service.d", "touchpoint.target.wants"):
+        (machine.root / "etc/systemd/system" / name).mkdir()
     assert machine.script("prerm", OLD, "remove").returncode == 0
     shutil.rmtree(machine.root / "opt/touchpoint" / OLD)
     assert machine.script("postrm", OLD, "remove").returncode == 0
