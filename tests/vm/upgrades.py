@@ -15,7 +15,10 @@ SCHEMA = (
     'python3 -c \'import sqlite3; print(sqlite3.connect("/var/lib/touchpoint/capture.db")'
     '.execute("PRAGMA user_version").fetchone()[0])\''
 )
-LEFT = "find / -xdev -name '*touchpoint*' -not -path '/var/lib/dpkg/*' -not -path '/proc/*'"
+LEFT = (
+    "find / -xdev -name '*touchpoint*' -not -path '/var/lib/dpkg/*' -not -path '/proc/*'"
+    " -not -name 'systemd-private-*'"  # systemd's own, empty, of the boot that the power cut has ended
+)
 
 
 async def play(shop: Shop) -> None:
