@@ -17,7 +17,7 @@ SCHEMA = (
 )
 LEFT = (
     "find / -xdev -name '*touchpoint*' -not -path '/var/lib/dpkg/*' -not -path '/proc/*'"
-    " -not -name 'systemd-private-*'"  # systemd's own, empty, of the boot that the power cut has ended
+    " -not -name 'systemd-private-*'"  # systemd's own, of the boot that the power cut has ended
 )
 
 
