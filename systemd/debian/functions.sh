@@ -3,6 +3,8 @@ ROOT="${DPKG_ROOT:-}"
 OPT="$ROOT/opt/touchpoint"
 STATE="$ROOT/var/lib/touchpoint"
 KEPT="$ROOT/var/lib/touchpoint-kept"
+# The version that did not get ready. apt configures it again whenever it is called: that must not stop the gateway.
+REFUSED="$OPT/refused"
 READY_SECONDS="${TOUCHPOINT_READY_SECONDS:-300}"
 # The uplink first: capture takes what customers do only once the rest is known to work.
 HALVES="touchpoint-uplink.service touchpoint-capture.service"

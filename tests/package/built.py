@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 DIST = Path(__file__).parents[2] / "dist"
-BROKEN = "#!/bin/sh\nexit 1\n"
 MIGRATION = """
 
 def _capture_next(database: "Database") -> None:
@@ -37,8 +36,10 @@ def field(package: Path, name: str) -> str:
     return said.stdout.strip()
 
 
-def variant(package: Path, directory: Path, to: str, *, broken: str | None = None, migrates: bool = False) -> Path:
-    """Make a package of another version; one half of it may be broken, or its outbox be of a newer schema."""
+def variant(
+    package: Path, directory: Path, to: str, *, broken: str | None = None, how: str = "exit 1", migrates: bool = False
+) -> Path:
+    """Make a package of another version; one half of it may do something else, or its outbox be of a newer schema."""
     tree, of = directory / f"tree-{to}", version(package)
     subprocess.run(["dpkg-deb", "--raw-extract", package, tree], check=True)
     for name in ("control", "preinst", "postinst", "md5sums"):
@@ -50,7 +51,7 @@ def variant(package: Path, directory: Path, to: str, *, broken: str | None = Non
         text = program.read_text(encoding="utf-8")
         program.rename(program.with_name("works"))
         program.write_text(
-            f'#!/bin/sh\n[ "$1" != {broken} ] || exit 1\nexec "${{0%/*}}/works" "$@"\n', encoding="utf-8"
+            f'#!/bin/sh\n[ "$1" != {broken} ] || {how}\nexec "${{0%/*}}/works" "$@"\n', encoding="utf-8"
         )
         program.chmod(0o755)
         assert text.startswith("#!/opt")

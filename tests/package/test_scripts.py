@@ -234,10 +234,23 @@ def test_what_the_new_version_wrote_stays_if_the_old_one_can_read_it(machine: Ma
     assert machine.read("uplink.db") == ["sent", "31"]
 
 
-def test_another_try_after_a_failure_ends_as_the_first_should_have(machine: Machine) -> None:
-    """`dpkg --configure` tries the new version again; the units that stood in for it are gone after that."""
+def test_a_version_that_failed_is_not_tried_again_whenever_apt_is_called(machine: Machine) -> None:
+    """What runs goes on, without a stop; what to do is said."""
     machine.install()
     assert machine.upgrade("exit 1").returncode == 1
+    asked = (machine.root / "asked").read_text(encoding="utf-8")
+    ended = machine.script("postinst", NEW, "configure", OLD)
+    assert ended.returncode == 1
+    assert f"{OLD} runs: nothing was tried" in ended.stderr
+    assert (machine.current, machine.runs(), machine.kept()) == (OLD, {OLD}, False)
+    assert (machine.root / "asked").read_text(encoding="utf-8") == asked
+
+
+def test_installed_again_a_version_that_failed_is_tried_again(machine: Machine) -> None:
+    """It ends as the first try should have; the units that stood in for it are gone after that."""
+    machine.install()
+    assert machine.upgrade("exit 1").returncode == 1
+    assert machine.script("preinst", NEW, "upgrade", NEW).returncode == 0
     (machine.root / "opt/touchpoint" / NEW / "bin/touchpoint").write_text("#!/bin/sh\n", encoding="utf-8")
     ended = machine.script("postinst", NEW, "configure", OLD)
     assert ended.returncode == 0, ended.stderr

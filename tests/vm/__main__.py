@@ -37,6 +37,7 @@ VERSIONS: dict[str, Callable[[Path, Path], list[Path]]] = {
         variant(package, directory, "99.1.0-1"),
         variant(package, directory, "99.2.0-1", broken="capture", migrates=True),
         variant(package, directory, "99.3.0-1", broken="uplink"),
+        variant(package, directory, "99.4.0-1", broken="uplink", how="exec sleep infinity"),
     ],
 }
 """The packages that a play needs, made of the one that was built."""

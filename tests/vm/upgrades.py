@@ -8,6 +8,8 @@ from tests.vm.guest import PACKAGES
 from tests.vm.shop import Shop
 
 SECONDS = 600.0
+READY_SECONDS = 120
+"""Enough for a half to start in an emulated machine, and too little for one that hangs."""
 RUNS = (
     "systemctl is-active touchpoint-capture touchpoint-uplink | sort -u | tr -d '\\n'; readlink /opt/touchpoint/current"
 )
@@ -23,13 +25,15 @@ LEFT = (
 
 async def play(shop: Shop) -> None:
     """Do everything, one after the other."""
-    first, second, third, fourth = shop.guest.packages
+    first, second, third, fourth, fifth = shop.guest.packages
     if not await shop.step("package installed and set up", "active", partial(shop.install, first)):
         return
     await shop.step("a scan", "scan", shop.scan)
     await shop.step("upgrade", "the new version", partial(upgraded, shop, second))
     await shop.step("an upgrade that fails", "the version before", partial(fails, shop, third, second))
     await shop.step("another one that fails", "the version before", partial(fails, shop, fourth, second))
+    await shop.step("apt is called again", "nothing is tried", partial(called_again, shop))
+    await shop.step("one that never says READY", "the version before", partial(fails, shop, fifth, second))
     await shop.step("a downgrade", "refused", partial(refused, shop, first, second))
     await shop.step("power pulled within an upgrade", "the version before", partial(cut, shop, third, second))
     await shop.step("balance", "all in order", shop.balance)
@@ -50,6 +54,16 @@ async def fails(shop: Shop, to: Path, before: Path) -> str:
     assert f"{version(before)} runs again" in said, said
     assert await shop.run(SCHEMA) == schema
     return await runs(shop, version(before))
+
+
+async def called_again(shop: Shop) -> str:
+    """Have dpkg configure what is not: the version before runs on, and was not started again."""
+    since = "systemctl show -p ActiveEnterTimestampMonotonic --value touchpoint-capture touchpoint-uplink"
+    before = await shop.run(since)
+    answer = await shop.guest.do("run", command="dpkg --configure -a 2>&1", seconds=SECONDS)
+    assert answer["status"] != 0 and "nothing was tried" in answer["said"], answer["said"]  # noqa: PT018
+    assert await shop.run(since) == before
+    return "nothing is tried"
 
 
 async def refused(shop: Shop, to: Path, stays: Path) -> str:
@@ -73,7 +87,8 @@ async def cut(shop: Shop, to: Path, before: Path) -> str:
 
 async def failed(shop: Shop, to: Path) -> str:
     """Try to install a version, in vain; return what was said."""
-    answer = await shop.guest.do("run", command=f"dpkg --install {PACKAGES}/{to.name} 2>&1", seconds=SECONDS)
+    command = f"TOUCHPOINT_READY_SECONDS={READY_SECONDS} dpkg --install {PACKAGES}/{to.name} 2>&1"
+    answer = await shop.guest.do("run", command=command, seconds=SECONDS)
     assert answer["status"] != 0, answer["said"]
     return str(answer["said"])
 
