@@ -4,6 +4,9 @@ What goes in is what other commands print and promise to hold no personal data, 
 name anybody, versions, and the services' own log. Addresses of devices are struck out wherever they have got to. Then
 every key and every customer's handle of this gateway is looked for in each file (`gateway.bytesearch`), and whatever
 looks like a handle, a pseudonym or an address: if anything is found, nothing is written.
+
+Without a configuration that can be read nobody knows where keys and handles are. What only the search vouches for, the
+services' own log, is left out then; the rest is what support needs to mend the configuration.
 """
 
 import re
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from gateway.cli.command import Config, Json, fail, failures_explained, settings_from, show_json
+from gateway.cli.command import Config, Json, fail, failures_explained, show_json
 from gateway.cli.files import Force, must_be_new, write
 from gateway.language import _
 
@@ -25,7 +28,7 @@ HELP = _("""Put into one archive what support needs, and no personal data.
 
 Findings of the doctor, status, readers, checks of outbox and audit log, configuration without identifiers, versions,
 the services' own log. Before it is written it is searched for every key and every customer's handle of this gateway, in
-all spellings; if one were in it, nothing would be written.""")
+all spellings; if one were in it, nothing would be written. With a broken configuration there is less in it.""")
 
 COMMANDS: Final = (
     ("check",),
@@ -36,9 +39,12 @@ COMMANDS: Final = (
     ("keys", "show"),
 )
 """Those whose JSON holds no personal data."""
-SYSTEM: Final = {
+LOG: Final = {
     "log.txt": ("journalctl", "--no-pager", "-o", "short-iso", "-n", "5000", "-u", "touchpoint-*"),
     "services.txt": ("systemctl", "--no-pager", "status", "touchpoint-*", "bluetooth"),
+}
+SYSTEM: Final = {
+    "units.txt": ("systemctl", "--no-pager", "list-units", "--all", "touchpoint*", "bluetooth*"),
     "kernel.txt": ("uname", "-srvm"),
 }
 PATIENCE = 30.0
@@ -62,18 +68,25 @@ def diagnose(
     json: Json = False,
 ) -> None:
     """Put into one archive what support needs."""
+    from gateway.config import find
     from gateway.keys import sealed
 
-    settings = settings_from(config)
-    archive = out or Path(f"touchpoint-{settings.gateway.id}.tar.gz")
+    path = find(config)
+    settings = _readable(path)
+    archive = out or Path(f"touchpoint-{settings.gateway.id if settings else 'diagnosis'}.tar.gz")
     must_be_new([archive], force=force)
     with failures_explained():
-        parts = {name: struck(content) for name, content in collected(settings)}
+        parts = {name: struck(content) for name, content in collected(path, settings)}
         searched = _must_be_clean(settings, parts)
         write(archive, packed(parts))
         archive.chmod(0o600)
     if json:
         show_json({"file": str(archive), "parts": sorted(parts), "searched_for": searched})
+        return
+    if settings is None:
+        told = _("The configuration cannot be used (touchpoint check), so the services' log is left out.")
+        typer.echo(told, err=True)
+        typer.echo(_("{file}: send it to support.").format(file=archive))
         return
     typer.echo(
         _("Searched for {count} keys and handles of this gateway, in every spelling: none is in it.").format(
@@ -86,20 +99,33 @@ def diagnose(
     typer.echo(_("{file}: send it to support.").format(file=archive))
 
 
-def collected(settings: "Settings") -> Iterator[tuple[str, bytes]]:
+def _readable(path: Path) -> "Settings | None":
+    from gateway.config import ConfigError, load
+
+    try:
+        return load(path)
+    except ConfigError:
+        return None  # the doctor's findings say why
+
+
+def collected(path: Path, settings: "Settings | None") -> Iterator[tuple[str, bytes]]:
     """Yield what goes in, by name; on a terminal say what is under way."""
     from gateway.cli.doctor import as_json, examined
 
-    yield "doctor.json", _json(as_json(examined(settings.file)))
-    yield "configuration.json", _json(shown(settings))
+    yield "doctor.json", _json(as_json(examined(path)))
     yield "versions.json", _json(_versions())
+    for name, theirs in SYSTEM.items():
+        yield name, _said(theirs)
+    if settings is None:
+        return
+    yield "configuration.json", _json(shown(settings))
     for command in COMMANDS:
         name = " ".join(command)
         if sys.stderr.isatty():
             typer.echo(f"touchpoint {name}", err=True)
-        ours = (sys.executable, "-m", "gateway", *command, "--config", str(settings.file), "--json")
+        ours = (sys.executable, "-m", "gateway", *command, "--config", str(path), "--json")
         yield f"{'-'.join(command)}.json", _said(ours)
-    for name, theirs in SYSTEM.items():
+    for name, theirs in LOG.items():
         yield name, _said(theirs)
 
 
@@ -148,11 +174,11 @@ def packed(parts: Mapping[str, bytes]) -> bytes:
     return gzip.compress(plain.getvalue(), mtime=0)
 
 
-def _must_be_clean(settings: "Settings", parts: Mapping[str, bytes]) -> int:
+def _must_be_clean(settings: "Settings | None", parts: Mapping[str, bytes]) -> int:
     """Search the parts, and end if anything is in them; return for how many keys and handles. Raises OSError."""
     from gateway.wipe import traces
 
-    secrets = traces(settings, credentials=True)
+    secrets = traces(settings, credentials=True) if settings else []
     found = found_in(parts, secrets)
     if found:
         told = _("Nothing was written, since something is in it that must not leave the store: {found}")

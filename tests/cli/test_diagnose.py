@@ -115,12 +115,33 @@ def test_the_archive_holds_what_support_needs_and_no_personal_data(home: Path) -
 def test_nothing_is_written_if_anything_was_found(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A handle that got into the log is named by its label and file; there is no archive then."""
     own = handle(keys.read_ring(home / "keys.json"), Identifier("link", TOKEN))
-    monkeypatch.setattr(diagnose, "SYSTEM", {"log.txt": ("echo", own)})
+    monkeypatch.setattr(diagnose, "LOG", {"log.txt": ("echo", own)})
     result = run("--out", str(home / "a.tar.gz"))
     assert result.exit_code == 1
     assert "log.txt: a customer's handle" in result.stderr
     assert own not in result.output
     assert not (home / "a.tar.gz").exists()
+
+
+@pytest.mark.parametrize("broken", ["[gateway", "[gateway]\ntenant = 7\n", None])
+def test_a_broken_configuration_leaves_an_archive_of_what_is_wrong(
+    home: Path, monkeypatch: pytest.MonkeyPatch, broken: str | None
+) -> None:
+    """That is when support is asked; without keys to search for, no log is in it."""
+    own = handle(keys.read_ring(home / "keys.json"), Identifier("link", TOKEN))
+    monkeypatch.setattr(diagnose, "LOG", {"log.txt": ("echo", own)})
+    monkeypatch.chdir(home)
+    configuration = home / "gateway.toml"
+    configuration.unlink() if broken is None else configuration.write_text(broken, encoding="utf-8")
+    result = run()
+    assert result.exit_code == 0, result.output
+    assert "touchpoint check" in result.stderr
+    held = parts(home / "touchpoint-diagnosis.tar.gz")
+    names = {name.removeprefix("touchpoint-diagnosis/") for name in held}
+    assert names == {"doctor.json", "versions.json", "units.txt", "kernel.txt"}
+    findings = json.loads(held["touchpoint-diagnosis/doctor.json"])["findings"]
+    assert any(each["check"] == "configuration" and each["verdict"] == "wrong" for each in findings)
+    assert not Needles([("handle", own.encode())]).find(b"".join(held.values()))
 
 
 def test_another_archive_is_not_written_over(home: Path) -> None:
