@@ -1,7 +1,8 @@
 """The gateway's own certificate: key and request made here (PKCS #10, RFC 2986), the certificate imported and verified.
 
 The private key never leaves the device. For a renewal a new key is made beside the one in use, which stays until the
-certificate for the new one is imported: at no moment is the gateway without a pair that fits.
+certificate for the new one is imported. The certificate is replaced first, then the key; whoever connects meanwhile, or
+after a power cut in between, takes the key that fits (`config.key_that_fits`): there is always a pair.
 """
 
 from pathlib import Path
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from gateway.config import Settings
+from gateway.config import Settings, key_that_fits, next_key
 from gateway.keys import KeyFileError, destroy, replace_secret, write_secret
 from gateway.sentence import sentence
 
@@ -31,17 +32,13 @@ class EnrolmentError(Exception):
     """A request cannot be made, or a certificate not be used: what is wrong, and what to do next."""
 
 
-def next_key(key: Path) -> Path:
-    """Return where the key lies that waits for its certificate."""
-    return key.with_name(f"{key.name}.next")
-
-
 def request(settings: Settings) -> bytes:
     """Make a key, unless one waits for its certificate already, and return the request for it, in PEM.
 
     The first key is the one in use; later ones wait beside it. Raises EnrolmentError, KeyFileError.
     """
     certificate, key = _pair(settings)
+    _finish(certificate, key)
     path = next_key(key) if certificate.exists() else key
     if not path.exists():
         made = ec.generate_private_key(ec.SECP256R1())
@@ -63,6 +60,7 @@ def install(settings: Settings, pem: bytes, now_ms: int) -> int:
     It must be for one of the gateway's keys, and valid now. Raises EnrolmentError, KeyFileError.
     """
     path, key = _pair(settings)
+    _finish(path, key)
     try:
         held = x509.load_pem_x509_certificates(pem)
     except ValueError:
@@ -80,14 +78,23 @@ def install(settings: Settings, pem: bytes, now_ms: int) -> int:
             sentence("that certificate is for another key; have it issued for the request that setup has made")
         )
     chain = b"".join(each.public_bytes(Encoding.PEM) for each in held).decode().rstrip("\n")
-    if fits[0] != key:
-        replace_secret(key, fits[0].read_text(encoding="ascii").rstrip("\n"))
-        destroy(fits[0])
     if path.exists():
         replace_secret(path, chain)
     else:
         write_secret(path, chain)
+    _finish(path, key)
     return until_ms
+
+
+def _finish(certificate: Path, key: Path) -> None:
+    """Put the key of the certificate in its place, also where an import was cut off before. Raises KeyFileError."""
+    waiting = next_key(key)
+    if not waiting.exists():
+        return
+    if key_that_fits(certificate, key) == waiting:
+        replace_secret(key, waiting.read_text(encoding="ascii").rstrip("\n"))
+    if waiting.read_bytes() == key.read_bytes() or b"-----BEGIN" not in waiting.read_bytes():  # or half destroyed
+        destroy(waiting)
 
 
 def _pair(settings: Settings) -> tuple[Path, Path]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.bytesearch import CHUNK
-from gateway.config import ConfigError, Settings
+from gateway.config import ConfigError, Settings, next_key
 from gateway.config.secret import secret_path
 from gateway.control import bell_path, control_path
 from gateway.handover import mark, restoring
@@ -96,6 +96,7 @@ def _secrets(settings: Settings, *, credentials: bool) -> dict[str, Path | None]
         named["ble.beacons"] = settings.ble.path
     if credentials and mqtt.key is not None:
         named["mqtt.key"] = mqtt.key
+        named["mqtt.key, the next one"] = next_key(mqtt.key)
     if credentials and mqtt.password_file is not None:
         named["mqtt.password_file"] = secret_path(mqtt.password_file)
     return named

@@ -180,10 +180,13 @@ def give(settings: "Settings", path: Path) -> None:
     """Give a file to the half that needs it, where the services have users of their own and root restores."""
     from shutil import chown
 
+    from gateway.config import next_key
     from gateway.doctor.users import runs_as
 
-    for_uplink = {settings.mqtt.ca, settings.mqtt.certificate, settings.mqtt.key, settings.gateway.state / "uplink.db"}
-    half = "uplink" if path in for_uplink or str(path) == settings.mqtt.password_file else "capture"
+    mqtt = settings.mqtt
+    for_uplink = {mqtt.ca, mqtt.certificate, mqtt.key, settings.gateway.state / "uplink.db"}
+    for_uplink |= {next_key(mqtt.key)} if mqtt.key else set()
+    half = "uplink" if path in for_uplink or str(path) == mqtt.password_file else "capture"
     user = f"touchpoint-{half}"
     if os.geteuid() != 0 or runs_as(user).name != user:
         return

@@ -277,14 +277,16 @@ def _bring_ring(settings: "Settings", source: Path) -> None:
 def _certify(settings: "Settings", certificate: Path | None) -> None:
     """Make a request, or import what was issued. Raises EnrolmentError, KeyFileError, OSError."""
     from gateway.clock import Clock
+    from gateway.config import next_key
     from gateway.core.event import rfc3339
     from gateway.enrolment import install, request
 
     if certificate is None:
         file = settings.file.parent / REQUEST
         write(file, request(settings))
-        if settings.mqtt.key is not None:
-            give(settings, settings.mqtt.key)
+        for key in (settings.mqtt.key, settings.mqtt.key and next_key(settings.mqtt.key)):
+            if key is not None and key.exists():
+                give(settings, key)
         told = _("{file}: have a certificate issued for it, then: touchpoint setup --certificate FILE")
         typer.echo(told.format(file=file))
         return

@@ -1,6 +1,13 @@
 """The configuration: one TOML file, read once into frozen settings. Secrets never stand in it, only where they lie."""
 
-from gateway.config.certificates import EXPIRES_DAYS, expiry_fault, tls_problems, validities
+from gateway.config.certificates import (
+    EXPIRES_DAYS,
+    expiry_fault,
+    key_that_fits,
+    next_key,
+    tls_problems,
+    validities,
+)
 from gateway.config.file import find, load, password, warnings
 from gateway.config.problem import EXIT_CONFIG, ConfigError, Problem
 from gateway.config.settings import (
@@ -33,7 +40,9 @@ __all__ = [
     "VisitSettings",
     "expiry_fault",
     "find",
+    "key_that_fits",
     "load",
+    "next_key",
     "password",
     "tls_problems",
     "validities",

@@ -48,6 +48,30 @@ def expiry_fault(settings: Settings, now_ms: int) -> str | None:
     return None
 
 
+def next_key(key: Path) -> Path:
+    """Return where a private key lies that waits for its certificate."""
+    return key.with_name(f"{key.name}.next")
+
+
+def key_that_fits(certificate: Path, key: Path | None) -> Path | None:
+    """Return the private key of this certificate: the one that is named, or the one that waits beside it.
+
+    A renewal replaces the certificate and then the key; should the power fail in between, the pair is complete all the
+    same. Where neither fits, the one that is named.
+    """
+    if key is None or _fits(certificate, key) or not _fits(certificate, next_key(key)):
+        return key
+    return next_key(key)
+
+
+def _fits(certificate: Path, key: Path) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, _nobody_types)
+    except (OSError, ssl.SSLError, _EncryptedError):
+        return False
+    return True
+
+
 class _EncryptedError(Exception):
     """OpenSSL asked for a passphrase, which nobody is there to type."""
 
@@ -96,9 +120,9 @@ def _key_fault(named: dict[str, Path | None]) -> tuple[str, str] | None:
     certificate, key = named["mqtt.certificate"], named["mqtt.key"]
     if certificate is None:
         return None
-    holder = key or certificate
+    holder = key_that_fits(certificate, key) or certificate
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, _nobody_types)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, holder, _nobody_types)
     except _EncryptedError:
         return sentence("the private key in {holder} is encrypted").format(holder=holder), sentence(
             "store it without a passphrase, for its owner only"

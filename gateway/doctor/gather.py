@@ -23,6 +23,7 @@ from gateway.config import (
     Problem,
     ReaderSettings,
     Settings,
+    key_that_fits,
     load,
     password,
     tls_problems,
@@ -304,7 +305,8 @@ def _connect(settings: Settings) -> None:
         if mqtt.ca is not None:
             context = ssl.create_default_context(cafile=str(mqtt.ca))
             if mqtt.certificate is not None:
-                context.load_cert_chain(mqtt.certificate, mqtt.key, password="")
+                key = key_that_fits(mqtt.certificate, mqtt.key)
+                context.load_cert_chain(mqtt.certificate, key, password="")
             with context.wrap_socket(plain, server_hostname=mqtt.host):
                 pass
 

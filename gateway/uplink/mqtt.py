@@ -23,6 +23,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from gateway.config import key_that_fits
 from gateway.sentence import sentence
 
 REFUSED = 0x80
@@ -410,7 +411,7 @@ def _tls(broker: Broker, ca: Path) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(ca))
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if broker.certificate is not None:
-            context.load_cert_chain(broker.certificate, broker.key)
+            context.load_cert_chain(broker.certificate, key_that_fits(broker.certificate, broker.key))
     except (OSError, ssl.SSLError) as error:
         raise MqttError(
             sentence("cannot use the certificates of [mqtt] (ca, certificate, key): {error}").format(error=error)

@@ -3,6 +3,7 @@
 import json
 import threading
 import tomllib
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,13 +13,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from gateway import keys
+from gateway import enrolment, keys
 from gateway.cli import setup
 from gateway.cli.app import app
 from gateway.clock import Clock
@@ -129,6 +130,45 @@ def test_a_certificate_is_renewed_without_a_gap(home: Path, authority: Authority
     assert (home / "gateway.key").read_bytes() != before
     assert not (home / "gateway.key.next").exists()
     assert tls_problems(load(home / "gateway.toml")) == []
+
+
+@pytest.mark.parametrize("lasts", range(4))
+def test_a_renewal_that_is_cut_off_leaves_a_pair_and_is_finished_later(
+    home: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch, lasts: int
+) -> None:
+    """Whichever file the power cut leaves unwritten: the uplink can connect, and the next command finishes it."""
+    run("--answers", home / "usb" / "answers.toml")
+    (home / "issued.pem").write_bytes(authority.issue((home / "gateway.csr").read_bytes()))
+    run("--certificate", home / "issued.pem")
+    run("--renew")
+    (home / "issued.pem").write_bytes(authority.issue((home / "gateway.csr").read_bytes()))
+    done: list[str] = []
+
+    def cut(name: str, work: Callable[..., object]) -> Callable[..., object]:
+        def until_then(path: Path, *text: str) -> object:
+            if len(done) == lasts:
+                if name == "destroy":
+                    path.write_bytes(b"\0" * 10)
+                raise KeyboardInterrupt
+            done.append(name)
+            return work(path, *text)
+
+        return until_then
+
+    with monkeypatch.context() as patched:
+        for name in ("replace_secret", "destroy"):
+            patched.setattr(enrolment, name, cut(name, getattr(enrolment, name)))
+        run("--certificate", home / "issued.pem")
+    assert done == ["replace_secret", "replace_secret", "destroy"][:lasts]
+    settings = load(home / "gateway.toml")
+    assert tls_problems(settings) == []
+    assert run("--certificate", home / "issued.pem").exit_code == 0
+    assert not (home / "gateway.key.next").exists()
+    assert tls_problems(settings) == []
+    used = load_pem_private_key((home / "gateway.key").read_bytes(), None)
+    assert isinstance(used, ec.EllipticCurvePrivateKey)
+    issued = x509.load_pem_x509_certificate((home / "issued.pem").read_bytes())
+    assert used.public_key() == issued.public_key()
 
 
 def test_a_certificate_that_does_not_fit_is_refused(home: Path, authority: Authority) -> None:

@@ -50,9 +50,7 @@ def variant(
     if broken is not None:
         text = program.read_text(encoding="utf-8")
         program.rename(program.with_name("works"))
-        program.write_text(
-            f'#!/bin/sh\n[ "$1" != {broken} ] || {how}\nexec "${{0%/*}}/works" "$@"\n', encoding="utf-8"
-        )
+        program.write_text(f'#!/bin/sh\n[ "$1" != {broken} ] || {how}\nexec "${{0%/*}}/works" "$@"\n', encoding="utf-8")
         program.chmod(0o755)
         assert text.startswith("#!/opt")
     if migrates:
