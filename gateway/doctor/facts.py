@@ -37,6 +37,10 @@ class Need:
     """None: it may be there, and we may not look."""
     secret: bool = False
     device: bool = False
+    within: tuple[tuple[str, Node], ...] = ()
+    """The directories in which it lies, the outermost first, as far as they can be looked at."""
+    hidden_from: str | None = None
+    """The service whose root directory does not have it."""
 
 
 @dataclass(frozen=True, slots=True)

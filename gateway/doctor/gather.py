@@ -53,6 +53,9 @@ from gateway.store.database import StoreError, is_held
 from gateway.store.progress import Followed, components
 
 READ, WRITE, SEARCH = 4, 2, 1
+CAPTURE, UPLINK = "touchpoint-capture", "touchpoint-uplink"
+MADE_BY_SYSTEMD = ("/dev", "/run/credentials")
+"""What a service sees in a root directory of its own without being named (systemd.exec(5))."""
 PATIENCE = 5.0
 """Seconds for the broker, and for a command."""
 FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
@@ -150,8 +153,34 @@ def _zone(root: Path) -> str | None:
 
 def _needs(settings: Settings, root: Path) -> Iterator[Need]:
     """List what each half must be able to use."""
+    capture, uplink = runs_as(CAPTURE, root), runs_as(UPLINK, root)
+    seen = {service: _seen(service, root) for service in (CAPTURE, UPLINK)}
+    for need in _wanted(settings, capture, uplink):
+        path, service = Path(need.path).absolute(), UPLINK if need.user == uplink else CAPTURE
+        hidden = service if seen[service] and not any(map(path.is_relative_to, seen[service])) else None
+        yield replace(need, within=tuple(_within(path)), hidden_from=hidden)
+
+
+def _seen(service: str, root: Path) -> list[str]:
+    """Return below which directories a service sees what is there; empty if it sees everything, or is not there."""
+    names = ("RootDirectory", "BindPaths", "BindReadOnlyPaths")
+    asked = (word for name in names for word in ("-p", name))
+    told = _said("systemctl", "show", *asked, f"{service}.service") if root == Path("/") else None
+    shown = dict(line.split("=", 1) for line in (told or "").splitlines() if "=" in line)
+    if not shown.get("RootDirectory"):
+        return []
+    bound = f"{shown.get('BindPaths', '')} {shown.get('BindReadOnlyPaths', '')}".split()
+    return [*MADE_BY_SYSTEMD, *(each.split(":")[0] for each in bound)]
+
+
+def _within(path: Path) -> Iterator[tuple[str, Node]]:
+    for directory in reversed(path.parents):
+        with suppress(OSError):
+            yield str(directory), _node(directory.stat())
+
+
+def _wanted(settings: Settings, capture: User, uplink: User) -> Iterator[Need]:
     gateway, mqtt = settings.gateway, settings.mqtt
-    capture, uplink = runs_as("touchpoint-capture", root), runs_as("touchpoint-uplink", root)
     for path, name in {gateway.sockets: "gateway.runtime", gateway.state: "gateway.state"}.items():
         yield from (_need(name, path, READ | WRITE | SEARCH, user) for user in dict.fromkeys((capture, uplink)))
     for name, path in key_files(settings).items():
@@ -182,8 +211,11 @@ def _need(name: str, path: Path, bits: int, user: User) -> Need:
         return Need(name, str(path), bits, user, None, there=False)
     except OSError:
         return Need(name, str(path), bits, user, None, there=None)
-    node = Node(stat.S_IMODE(seen.st_mode) & 0o777, seen.st_uid, seen.st_gid, _group(seen.st_gid))
-    return Need(name, str(path), bits, user, node, there=True)
+    return Need(name, str(path), bits, user, _node(seen), there=True)
+
+
+def _node(seen: os.stat_result) -> Node:
+    return Node(stat.S_IMODE(seen.st_mode) & 0o777, seen.st_uid, seen.st_gid, _group(seen.st_gid))
 
 
 def _group(gid: int) -> str:

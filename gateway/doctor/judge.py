@@ -28,6 +28,9 @@ UNDERVOLTAGE, THROTTLED, HOT = 0x1, 0x6, 0x8
 SINCE_BOOT = 16
 """Shift from what is now to what has been since the start, in get_throttled."""
 
+WRITE, SEARCH = 2, 1
+"""Of a file's nine permissions (stat(2))."""
+
 Judgement = Callable[[Facts], Iterator[Finding]]
 
 
@@ -68,6 +71,8 @@ def _permission(need: Need) -> Finding | None:
         return Finding("permissions", UNKNOWN, what, "", _("Run it as root: sudo touchpoint doctor"))
     if need.node is None:
         return _missing(need)
+    if out_of_reach := _out_of_reach(need):
+        return out_of_reach
     if not may(need.user, need.node, need.bits):
         return _forbidden(need, need.node)
     if need.secret and need.node.mode & 0o077:
@@ -90,6 +95,27 @@ def _missing(need: Need) -> Finding:
         )
     means = _("The gateway cannot start.")
     return Finding("permissions", WRONG, what, means, f"install -d -m 2770 -o {need.user.name} {need.path}")
+
+
+def _out_of_reach(need: Need) -> Finding | None:
+    """Judge where it lies, whatever its own permissions."""
+    if need.hidden_from:
+        return _hidden(need, need.hidden_from)
+    closed = next((name for name, node in need.within if not may(need.user, node, SEARCH)), None)
+    if closed is None:
+        return None
+    what = _("{name}: {user} may not enter {directory}.")
+    told = what.format(name=need.name, user=need.user.name, directory=closed)
+    return Finding("permissions", WRONG, told, _("The half that needs it cannot start."), f"chmod o+x {closed}")
+
+
+def _hidden(need: Need, service: str) -> Finding:
+    what = _("{name}: {path} is where the service {service} sees nothing.")
+    binds = "BindPaths" if need.bits & WRITE else "BindReadOnlyPaths"
+    fix = _("Move it to /etc/touchpoint, or: systemctl edit {service}, with [Service] {binds}={path}")
+    named = {"name": need.name, "path": need.path, "service": service}
+    means = _("The half that needs it cannot start.")
+    return Finding("permissions", WRONG, what.format(**named), means, fix.format(**named, binds=binds))
 
 
 def _forbidden(need: Need, node: Node) -> Finding:

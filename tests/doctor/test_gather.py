@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.config import ReaderSettings, load
 from gateway.doctor import Verdict, gather, judge
 from gateway.doctor.facts import Switch, UsbReader
-from gateway.doctor.gather import broker, device_of
+from gateway.doctor.gather import CAPTURE, UPLINK, broker, device_of
 from gateway.doctor.users import runs_as
 from gateway.store.database import only_one
 
@@ -170,6 +171,28 @@ def test_the_device_of_a_reader(kind: str, device: str, expected: str | None) ->
     reader = ReaderSettings.model_validate({"name": "a", "kind": kind, "device": device, "touchpoint": "t"})
     found = device_of(reader)
     assert (found and str(found)) == expected
+
+
+def test_what_a_service_sees_is_asked_of_systemd(pi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that its root directory does not have is named, with the service; one that is bound into it is not."""
+    for bound, hidden in ((pi, None), ("/elsewhere", UPLINK)):
+        told = f"RootDirectory=/run/r\nBindPaths={bound}:{bound}:rbind\nBindReadOnlyPaths=/etc:/etc:rbind"
+        asked: list[str] = []
+
+        def say(*command: str, told: str = told, asked: list[str] = asked) -> str:
+            asked.append(command[-1])
+            return told
+
+        monkeypatch.setattr(sys.modules[gather.__module__], "_said", say)
+        state = [need for need in gather(pi / "gateway.toml").needs if need.name == "gateway.state"]
+        assert [need.hidden_from for need in state] == [hidden]
+        assert {f"{CAPTURE}.service", f"{UPLINK}.service"} <= set(asked)
+
+
+def test_the_directories_of_a_file_are_looked_at(pi: Path) -> None:
+    """The outermost first, each with who may enter it."""
+    (need,) = (each for each in gather(pi / "gateway.toml", pi).needs if each.name == "gateway.state")
+    assert [name for name, _ in need.within] == [str(each) for each in reversed((pi / "state").parents)]
 
 
 def test_without_the_service_it_is_whoever_asks() -> None:

@@ -69,6 +69,18 @@ WRONG: dict[str, tuple[Facts, str, str]] = {
     "worn": (replace(WELL, disk=replace(WELL.disk, wear=11)), "disk-wear", "replace"),  # type: ignore[type-var]
     "open key": (replace(WELL, needs=(replace(FILE, node=Node(0o644, 990, 990, "t")),)), "permissions", "chmod 600"),
     "not ours": (replace(WELL, needs=(replace(FILE, node=Node(0o600, 0, 0, "root")),)), "permissions", "chown touch"),
+    "closed directory": (
+        replace(
+            WELL, needs=(replace(FILE, within=(("/", Node(0o755, 0, 0, "root")), ("/k", Node(0o700, 0, 0, "r")))),)
+        ),
+        "permissions",
+        "chmod o+x /k",
+    ),
+    "hidden": (
+        replace(WELL, needs=(replace(FILE, path="/root/keys.json", hidden_from="touchpoint-capture"),)),
+        "permissions",
+        "BindReadOnlyPaths=/root/keys.json",
+    ),
     "no state": (replace(WELL, needs=(Need("gateway.state", "/s", 7, ME, None, False),)), "permissions", "install -d"),  # noqa: FBT003
     "not plugged in": (replace(WELL, needs=(replace(DEVICE, node=None, there=False),)), "readers", "by-id"),
     "no group": (
@@ -125,6 +137,8 @@ anything = st.builds(
             st.none() | st.booleans(),
             st.booleans(),
             st.booleans(),
+            st.lists(st.tuples(names, nodes), max_size=2).map(tuple),
+            st.none() | names,
         ),
         max_size=3,
     ).map(tuple),
