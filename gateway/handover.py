@@ -20,6 +20,15 @@ def restoring(state: Path) -> Path:
     return state / RESTORING
 
 
+def not_ours(settings: Settings) -> list[Problem]:
+    """Return why no half would start from what is there; nothing, as a rule."""
+    try:
+        must_be_ours(settings)
+    except ConfigError as error:
+        return error.problems
+    return []
+
+
 def must_be_ours(settings: Settings) -> None:
     """Raise ConfigError, with which systemd does not start a half again, if another device has taken over.
 

@@ -37,13 +37,14 @@ def check(config: Config = None, *, json: Json = False) -> None:
 def _checked(path: "Path") -> tuple[list[str], list[str], list["Problem"]]:
     """Return what is good, what to look at, and what is wrong."""
     from gateway.config import ConfigError, load, tls_problems, warnings
+    from gateway.handover import not_ours
 
     try:
         settings = load(path)
     except ConfigError as error:
         return [], [], error.problems
     secrets_good, secrets_missing, secrets_wrong = _secrets(settings)
-    wrong = [*tls_problems(settings), *secrets_wrong]
+    wrong = [*not_ours(settings), *tls_problems(settings), *secrets_wrong]
     return [_summary(path, settings), *secrets_good], [*warnings(settings), *secrets_missing], wrong
 
 

@@ -82,6 +82,7 @@ def _found(settings: "Settings") -> dict[str, Any]:
 
     from gateway.clock import Clock
     from gateway.control import NobodyListensError, ask
+    from gateway.handover import not_ours
     from gateway.keys import key_ring
     from gateway.store.backlog import Backlog
     from gateway.store.database import is_held
@@ -100,6 +101,7 @@ def _found(settings: "Settings") -> dict[str, Any]:
         return {
             "gateway": f"{settings.gateway.tenant} / {settings.gateway.site} / {settings.gateway.id}",
             "running": live is not None,
+            "kept_from_starting": [(each.wrong, each.hint or "") for each in not_ours(settings)],
             "now_ms": Clock().now().wall_ms,
             "session": session,
             "sequence": backlog.last(),
@@ -150,7 +152,9 @@ def _problems(found: dict[str, Any]) -> list[Problem]:
     """Return what is wrong, the worst first, and what to do."""
     from gateway.store.condition import is_of_reader
 
-    problems = []
+    problems = [Problem(said(wrong), said(what_to_do)) for wrong, what_to_do in found["kept_from_starting"]]
+    if problems:
+        return problems
     if not found["running"]:
         advice = _("start it: systemctl start touchpoint.target, or touchpoint run")
         problems.append(Problem(_("the capture half is not running: nothing is read"), advice))

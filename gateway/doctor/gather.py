@@ -46,7 +46,7 @@ from gateway.doctor.facts import (
 )
 from gateway.doctor.usb import usb_readers
 from gateway.doctor.users import runs_as
-from gateway.handover import must_be_ours
+from gateway.handover import not_ours
 from gateway.keys import key_files, key_ring, ring_warnings, sealed
 from gateway.language import said
 from gateway.store.database import StoreError, is_held
@@ -71,7 +71,7 @@ def gather(path: Path, root: Path = Path("/")) -> Facts:
     return replace(
         _machine(root, settings),
         configuration=tuple(
-            each.told(said) for each in [*_not_ours(settings), *tls_problems(settings), *_no_password(settings)]
+            each.told(said) for each in [*not_ours(settings), *tls_problems(settings), *_no_password(settings)]
         ),
         warnings=tuple(map(said, warnings(settings))),
         needs=tuple(_needs(settings, root)),
@@ -100,15 +100,6 @@ def _machine(root: Path, settings: Settings | None) -> Facts:
         zone_set=settings is None or settings.gateway.time_zone is not None,
         zone=_zone(root),
     )
-
-
-def _not_ours(settings: Settings) -> list[Problem]:
-    """Return why a half would not start from what is there: handed over, or half of a restore."""
-    try:
-        must_be_ours(settings)
-    except ConfigError as error:
-        return error.problems
-    return []
 
 
 def _no_password(settings: Settings) -> list[Problem]:

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.app import app
+from gateway.handover import mark, restoring
 
 CONFIGURATION = """
 [gateway]
@@ -68,6 +69,21 @@ def test_for_programs(configuration: Path) -> None:
     assert found["consents"] == {"here": 0, "centre": None}
     assert found["last"] == []
     assert len(found["problems"]) == len(found["advice"]) > 1
+
+
+@pytest.mark.parametrize(("mark", "wrong"), [(mark, "was handed over"), (restoring, "a restore was cut off")])
+def test_a_gateway_that_must_not_start_is_told_so(
+    configuration: Path, mark: Callable[[Path], Path], wrong: str
+) -> None:
+    """Neither screen nor `check` say to start what would refuse to; both say what to do instead."""
+    mark(configuration.parent / "state").touch()
+    done = CliRunner().invoke(app, ["status", "--config", str(configuration)])
+    assert done.exit_code == 1
+    assert wrong in done.stdout.splitlines()[1]
+    assert "systemctl start" not in done.stdout
+    checked = CliRunner().invoke(app, ["check", "--config", str(configuration)])
+    assert checked.exit_code == 78
+    assert wrong in checked.stderr
 
 
 @pytest.mark.parametrize("options", [["--watch"], ["--watch", "--json"]])
