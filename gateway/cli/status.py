@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -150,39 +151,52 @@ def _wrong(parts: "Mapping[str, Component]") -> dict[str, str | None]:
 
 def _problems(found: dict[str, Any]) -> list[Problem]:
     """Return what is wrong, the worst first, and what to do."""
-    from gateway.store.condition import is_of_reader
+    if kept := found["kept_from_starting"]:
+        return [Problem(said(wrong), said(what_to_do)) for wrong, what_to_do in kept]
+    return [*_of_capture(found), *_of_uplink(found), *_of_components(found), *_of_keys(found), *_of_clock(found)]
 
-    problems = [Problem(said(wrong), said(what_to_do)) for wrong, what_to_do in found["kept_from_starting"]]
-    if problems:
-        return problems
+
+def _of_capture(found: dict[str, Any]) -> Iterator[Problem]:
     if not found["running"]:
         advice = _("start it: systemctl start touchpoint.target, or touchpoint run")
-        problems.append(Problem(_("the capture half is not running: nothing is read"), advice))
-    down = {name: each for name, each in found["readers"].items() if not each["up"] and not each["lent"]}
-    wrong = _("reader {name}: {reason}")
+        yield Problem(_("the capture half is not running: nothing is read"), advice)
     advice = _("is it plugged in, has it power? then: touchpoint doctor")
-    problems += [Problem(wrong.format(name=name, reason=said(each["reason"])), advice) for name, each in down.items()]
+    for name, each in found["readers"].items():
+        if not each["up"] and not each["lent"]:
+            yield Problem(_("reader {name}: {reason}").format(name=name, reason=said(each["reason"])), advice)
+
+
+def _of_uplink(found: dict[str, Any]) -> Iterator[Problem]:
     if found["uplink"] is False:
         advice = _("start it: systemctl start touchpoint.target, or touchpoint run")
-        problems.append(Problem(_("the uplink half is not running: nothing is sent, and events wait"), advice))
+        yield Problem(_("the uplink half is not running: nothing is sent, and events wait"), advice)
     elif found["broker"] is None:
-        problems.append(Problem(_("the uplink half has not reported yet"), _("is it running? touchpoint doctor")))
+        yield Problem(_("the uplink half has not reported yet"), _("is it running? touchpoint doctor"))
     elif not found["broker"]["ok"]:
         advice = _("events wait on the disk meanwhile; look at the network, then: touchpoint doctor")
-        problems.append(Problem(_("broker: {reason}").format(reason=said(found["broker"]["reason"])), advice))
-    health = {name: wrong for name, wrong in found["health"].items() if name != "keys" and not is_of_reader(name)}
-    problems += [Problem(f"{name}: {said(wrong)}", _advice(name)) for name, wrong in health.items() if wrong]
+        yield Problem(_("broker: {reason}").format(reason=said(found["broker"]["reason"])), advice)
+
+
+def _of_components(found: dict[str, Any]) -> Iterator[Problem]:
+    from gateway.store.condition import is_of_reader
+
+    for name, wrong in found["health"].items():
+        if wrong and name != "keys" and not is_of_reader(name):
+            yield Problem(f"{name}: {said(wrong)}", _advice(name))
+
+
+def _of_keys(found: dict[str, Any]) -> Iterator[Problem]:
     if not found["key"]:
         wrong = _("no key is in force: no subject is named in any event")
-        problems.append(Problem(wrong, _("see touchpoint keys --help")))
-    elif found["health"].get("keys"):
-        reason = str(found["health"]["keys"])
-        wrong = _("keys: {reason}").format(reason=said(reason))
-        problems.append(Problem(wrong, _("see touchpoint keys --help")))
+        yield Problem(wrong, _("see touchpoint keys --help"))
+    elif reason := found["health"].get("keys"):
+        yield Problem(_("keys: {reason}").format(reason=said(str(reason))), _("see touchpoint keys --help"))
+
+
+def _of_clock(found: dict[str, Any]) -> Iterator[Problem]:
     if found["clock"] == "unsynced":
         wrong = _("the clock is not synced: no subject is named until it is")
-        problems.append(Problem(wrong, _("does the network let NTP through? timedatectl shows it")))
-    return problems
+        yield Problem(wrong, _("does the network let NTP through? timedatectl shows it"))
 
 
 def _advice(component: str) -> str:
