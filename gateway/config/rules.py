@@ -1,6 +1,7 @@
 """Rules of the configuration that come from elsewhere: the kernel's, the identifiers', the arithmetic of guessing."""
 
 import re
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -14,6 +15,9 @@ LAST_PORT = 65_535
 ENOUGH_BITS = 128
 """What a token needs at random, so that nobody can undo its hash by trying all."""
 _BITS_A_DIGIT = 4
+_LABEL = "[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
+LONGEST_HOST = 253
+"""Characters of a name in the DNS (RFC 1035, 3.1, as text)."""
 _DIGITS = {"ibeacon": 40, "altbeacon": 40, "eddystone-uid": 32, "eddystone-eid": 16, "nfc-uid": 14, "sun": 14}
 """Hexadecimal digits of a whole identifier; a UID mostly has seven bytes."""
 _MAJOR_AND_MINOR_BITS = 32
@@ -23,6 +27,13 @@ _MAJOR_AND_MINOR_BITS = 32
 def is_name(value: str) -> bool:
     """Tell whether a name can stand in a topic."""
     return re.fullmatch(NAME, value) is not None
+
+
+def is_host(value: str) -> bool:
+    """Tell whether this is a host's name (RFC 1123, 2.1; `_` is found in local networks) or its address, and no URL."""
+    with suppress(ValueError):
+        return bool(ip_address(value))
+    return len(value) <= LONGEST_HOST and re.fullmatch(rf"{_LABEL}(\.{_LABEL})*\.?", value) is not None
 
 
 def socket_fault(directory: Path) -> str | None:

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from gateway.config.problem import wrong
-from gateway.config.rules import ENOUGH_BITS, bearer_bits, is_name, loopback, prefix_fault, socket_fault
+from gateway.config.rules import ENOUGH_BITS, bearer_bits, is_host, is_name, loopback, prefix_fault, socket_fault
 from gateway.config.secret import secret_path
 from gateway.core.contract import Topics
 from gateway.core.event import Channel
@@ -58,6 +58,15 @@ def _nfc_device(value: str) -> str:
         raise wrong(
             sentence("is no NFC reader"),
             sentence('for example "usb", "tty:USB0:pn532" or "tty:/dev/serial/by-id/usb-...:pn532"'),
+        )
+    return value
+
+
+def _host(value: str) -> str:
+    if not is_host(value):
+        raise wrong(
+            sentence("is no name or address of a host"),
+            sentence('neither mqtt:// nor a port stands in it, for example host = "broker.acme.example"'),
         )
     return value
 
@@ -166,7 +175,7 @@ class GatewaySettings(_Table):
 class MqttSettings(_Table):
     """The broker to which events go."""
 
-    host: Label = Field(examples=["broker.acme.example"])
+    host: Annotated[str, AfterValidator(_host)] = Field(examples=["broker.acme.example"])
     """Name or address of the broker."""
     ca: File | None = Field(default=None, examples=["/etc/touchpoint/ca.pem"])
     """Certificates of the authorities that may have signed the broker's. Without it the connection is not encrypted."""

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from gateway import enrolment, keys
+from gateway.cli import answers as answers_module
 from gateway.cli import setup
 from gateway.cli.app import app
 from gateway.clock import Clock
@@ -226,7 +227,7 @@ def package(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = {"state": str(home / "state"), "runtime": str(home / "run"), "private": str(home / "private")}
     for directory in own.values():
         Path(directory).mkdir()
-    monkeypatch.setattr(setup, "SERVED", own)
+    monkeypatch.setattr(answers_module, "SERVED", own)
 
 
 @pytest.mark.usefixtures("package")
@@ -239,10 +240,12 @@ def test_under_the_package_it_is_set_up_for_the_services_and_started(home: Path)
     result = run("--answers", answers)
     assert result.exit_code == 1
     assert "touchpoint.target did not start" in result.stderr
+    assert "touchpoint touchpoints import" in result.stderr
     assert "imported" not in result.stdout
+    assert "The capture half does not run." in result.stdout
     settings = load(home / "gateway.toml")
     assert (settings.gateway.runtime, settings.gateway.private) == (home / "run", home / "private")
-    assert (home / "asked").read_text() == "restart touchpoint.target\n"
+    assert (home / "asked").read_text().splitlines()[0] == "restart touchpoint.target"
 
 
 def test_another_sites_ring_is_refused(home: Path) -> None:
@@ -296,11 +299,34 @@ def test_a_person_is_asked_and_offered_what_is_plugged_in(home: Path, monkeypatc
     assert "usb-Acme_1" in result.stdout
     document = tomllib.loads((home / "gateway.toml").read_text(encoding="utf-8"))
     who = {"tenant": "acme", "site": "zrh-1", "id": "gw-1", "time_zone": "Europe/Zurich"}
-    assert document["gateway"] == {**who, **setup.SERVED}
+    assert document["gateway"] == {**who, **answers_module.SERVED}
     assert document["reader"] == [
         {"name": "till", "kind": "scanner", "device": "/dev/serial/by-id/usb-Acme_1", "touchpoint": "counter"},
         {"name": "ble-2", "kind": "ble", "adapter": "hci0", "zone": "salon"},
     ]
+
+
+def test_an_answer_of_no_use_is_asked_for_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrong is said at once, and what was answered before is not lost."""
+    (home / "no.pem").write_text("nothing", encoding="utf-8")
+    other = derive(bytes(range(32)), "acme", "gva-1", [("now", 0, None)])
+    keys.write_secret(home / "other.json", other.to_json())
+    found = [Candidate("scanner", "/dev/serial/by-id/usb-Acme_1", "usb-Acme_1")]
+    monkeypatch.setattr(setup, "somebody_there", lambda: True)
+    monkeypatch.setattr("gateway.doctor.readers.candidates", lambda: found)
+    said: list[object] = ["Acme Watches", "acme", "zrh 1", "zrh-1", "", "mqtt://b", "127.0.0.1"]
+    said += [home / "missing.pem", home / "no.pem", home / "ca.pem", "n", "Zürich", "Europe/Zurich"]
+    said += [home / "ca.pem", home / "other.json", home / "usb" / "keys.json", home / "ca.pem", ""]
+    said += ["y", "a b", "counter", "y", "till", "counter", "n"]
+    result = run(typed="\n".join(map(str, said)) + "\n")
+    for wrong in ("gateway.tenant", "gateway.site", "mqtt.host", "missing.pem", "mqtt.ca", "gateway.time_zone"):
+        assert wrong in result.stderr
+    assert "acme/gva-1" in result.stderr
+    assert "reader.name" in result.stderr
+    settings = load(home / "gateway.toml")
+    assert (settings.gateway.tenant, settings.gateway.site, settings.mqtt.host) == ("acme", "zrh-1", "127.0.0.1")
+    assert [reader.name for reader in settings.readers] == ["till"]
+    assert keys.read_ring(home / "keys.json").site == "zrh-1"
 
 
 @pytest.mark.usefixtures("package")
@@ -360,14 +386,14 @@ texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_siz
 def test_arbitrary_answers_are_taken_or_refused(document: dict[str, Any]) -> None:
     """Whatever is answered, there are answers or a ValueError that says what is wrong."""
     with suppress(ValueError):
-        assert setup.answered(document).tenant == document["tenant"]
+        assert answers_module.answered(document).tenant == document["tenant"]
 
 
 @given(texts, texts, st.dictionaries(st.sampled_from(["name", "device"]), texts))
 def test_every_answer_can_be_written_and_read(tenant: str, host: str, reader: dict[str, str]) -> None:
     """Quotes, line ends and control characters come through TOML as they were."""
-    made = setup.Answers(tenant=tenant, site="s", id="i", host=host, readers=(reader,))
-    document = tomllib.loads(setup.configuration(made))
+    made = answers_module.Answers(tenant=tenant, site="s", id="i", host=host, readers=(reader,))
+    document = tomllib.loads(answers_module.configuration(made))
     assert (document["gateway"]["tenant"], document["mqtt"]["host"]) == (tenant, host)
     assert document["reader"] == [reader]
     assert json.dumps(document)

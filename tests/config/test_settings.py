@@ -104,6 +104,20 @@ def test_mqtt_faults(load: Load, mqtt: str, key: str) -> None:
     assert problem_of(load, "", mqtt=f'host = "b"\n{mqtt}')[0] == key
 
 
+@pytest.mark.parametrize("host", ["broker", "broker.acme.example.", "my_host", "10.0.0.7", "::1", "fe80::1%eth0"])
+def test_a_broker_has_a_name_or_an_address(load: Load, host: str) -> None:
+    """Names of the DNS and of local networks, and addresses of both kinds."""
+    assert load("", mqtt=f'host = "{host}"').mqtt.host == host
+
+
+@pytest.mark.parametrize("host", ["", "mqtt://broker", "broker:8883", "my broker", "-b", "b..c", "a" * 64, "a." * 127])
+def test_what_is_no_host_is_refused(load: Load, host: str) -> None:
+    """A URL, a port, or what no name can be: said before anybody waits for a broker."""
+    key, fault, hint = problem_of(load, "", mqtt=f'host = "{host}"')
+    assert (key, fault) == ("mqtt.host", "is no name or address of a host")
+    assert hint is not None
+
+
 def test_old_protocol_with_receipts(load: Load) -> None:
     """MQTT 3.1.1 hides refusals: it is allowed where receipts tell what arrived."""
     settings = load("", mqtt='host = "b"\nprotocol = "3.1.1"\ndelivery = "receipt"')
