@@ -59,9 +59,9 @@ def container(octets: bytes) -> Container | None:
     if len(octets) < HEAD_OCTETS or octets[2] >> 4 not in {2, 3}:
         return None
     most_read, most_written = int.from_bytes(octets[3:5], "big"), int.from_bytes(octets[5:7], "big")
-    kind, value = octets[HEAD_OCTETS : HEAD_OCTETS + 1], octets[HEAD_OCTETS + 2 :]
+    kind, length, value = octets[HEAD_OCTETS:][:1], octets[HEAD_OCTETS + 1 :][:1], octets[HEAD_OCTETS + 2 :]
     wide = SIZES.get(kind[0] if kind else 0)
-    if wide is None or octets[HEAD_OCTETS + 1] != 4 + wide or len(value) < 4 + wide or not (most_read and most_written):
+    if wide is None or length != bytes([4 + wide]) or len(value) < 4 + wide or not (most_read and most_written):
         return None
     size = min(int.from_bytes(value[2 : 2 + wide], "big"), LAST_OFFSET)
     at = HEAD_OCTETS + 2 + 2 + wide
