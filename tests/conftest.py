@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """A shell's background job ignores it, as `make test &` is, and so would every program that a test starts."""
 

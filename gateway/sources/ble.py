@@ -248,7 +248,7 @@ class BleSource(Source):
         adapter = await self._find(bluez)
         if self._silent == QUIET - 1:
             await bluez.power_cycle(adapter.name)
-            self._stirred.clear()
+        self._stirred.clear()  # what came until here is in what was found; what is amiss since then fails the start
         options = {"adapter": adapter.name, "filters": FILTERS}
         scanner = BleakScanner(self._receive, bluez=options)  # type: ignore[arg-type]
         self._scanning = adapter.name

@@ -16,10 +16,11 @@ from gateway.replay import Replay
 from gateway.sources.recording import ClockStep
 from gateway.sources.recording import format as recorded
 from gateway.store.backlog import Backlog
-from tests.benchmarks.process import descriptors, resident
+from gateway.store.verify import verify
+from tests.benchmarks.process import cpu_seconds
 from tests.boutique.day import Day, Line
 from tests.boutique.store import START_MS, install
-from tests.soak.samples import Sample, of_files
+from tests.soak.samples import Sample, of_files, of_process
 
 OPEN_SECONDS, PEOPLE = 36_000.0, 120
 DAY_SECONDS = 86_400.0
@@ -27,24 +28,27 @@ EVERY_SECONDS = 1_800.0
 
 
 def replay(directory: Path, days: int) -> tuple[list[Sample], list[str]]:
-    """Replay so many days in this process; return what was noted each half hour of them."""
-    first, samples, due = Day(0, OPEN_SECONDS, PEOPLE), list[Sample](), [0.0]
+    """Replay so many days in this process; return what was noted each half hour of them, and what the outbox lacks."""
+    first, samples = Day(0, OPEN_SECONDS, PEOPLE), list[Sample]()
     install(directory, first.own, [agreed for who in first.visitors if (agreed := who.agreed) is not None])
     file, state = directory / "week.jsonl", directory / "replayed"
     subprocess.run([sys.executable, "-m", "tests.soak.week", str(file), str(days)], check=True)
     state.mkdir()
+    last, spent = 0.0, cpu_seconds(os.getpid())
 
     def look(at: float) -> None:
-        if at >= due[0]:
-            due[0] = at + EVERY_SECONDS
-            hours = at / 3600
-            samples.extend((Sample(hours, "memory", "replay", resident(os.getpid())), *of_files(hours, state)))
-            samples.append(Sample(hours, "descriptors", "replay", descriptors(os.getpid())))
+        nonlocal last, spent
+        if (passed := at - last) < EVERY_SECONDS:
+            return
+        by_day = passed < 2 * EVERY_SECONDS  # the night is no share of the work
+        samples.extend(of_process(at / 3600, "replay", os.getpid(), spent, passed if by_day else 0))
+        samples.extend(of_files(at / 3600, state))
+        last, spent = at, cpu_seconds(os.getpid())
 
     counts = Replay(load(directory / "gateway.toml"), file, state, START_MS, look).run()
     with closing(Backlog(state)) as backlog:
         print(f"{counts['sightings']:,} sightings, {backlog.last():,} events", flush=True)  # noqa: T201  # the report
-    return samples, []
+        return samples, verify(backlog).problems
 
 
 def week(days: int) -> Iterator[Line]:
