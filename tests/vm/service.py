@@ -17,6 +17,19 @@ CUTS = 10
 DAY_EVENTS = 120
 HOUR_SECONDS = 3_600
 SCANS = 6
+TOUCHES = 20
+GIVEN_UP = 3
+"""At the first start, and twice by the timer."""
+BREAK = """set -e
+mkdir -p /run/systemd/system/touchpoint-again@.timer.d
+printf '[Timer]\\nOnActiveSec=\\nOnActiveSec=20s\\n' > /run/systemd/system/touchpoint-again@.timer.d/soon.conf
+systemctl daemon-reload
+cp /etc/touchpoint/gateway.toml /run/gateway.toml
+sed -i 's/^tenant = .*/tenant = 7/' /etc/touchpoint/gateway.toml
+systemctl kill --signal=KILL touchpoint-capture touchpoint-uplink
+"""
+"""A quarter of an hour is not waited for, but the timer is the package's."""
+MEND = "cat /run/gateway.toml > /etc/touchpoint/gateway.toml"
 FILL = "dd if=/dev/zero of=/filler bs=1M; df /"
 PATIENCE_SECONDS = 420.0
 """Of systemd-timesyncd, which asks a silent server again after six minutes at last."""
@@ -48,8 +61,9 @@ async def play(shop: Shop) -> None:
     for half, healed in heals.items():
         kill = f"systemctl kill --signal=KILL {half}"
         await shop.step(f"{half} killed", healed.__name__, partial(shop.after, kill, healed))
+    await shop.step("a broken configuration, mended later", "scan", partial(misconfigured, shop))
     await shop.step("no network for an hour", "every scan of it", partial(alone, shop))
-    await shop.step("disk filled, and emptied again", "scan", partial(disk_full, shop))
+    await shop.step("disk filled, and emptied again", "every event of it", partial(disk_full, shop))
     await shop.step("exposure", "0.5 and 1.0 at most", partial(exposure, shop))
     await shop.step("balance", "all in order", shop.balance)
     await shop.step("anything for a person to do", "nothing", partial(nothing_to_do, shop))
@@ -158,15 +172,38 @@ async def alone(shop: Shop) -> str:
     return f"{len(waited)} waited after {uptime:.0f} s, all came"
 
 
+async def misconfigured(shop: Shop) -> str:
+    """Break the configuration, until both halves have given up twice (status 78); mend it, and start nothing."""
+    await shop.run(BREAK)
+    gave_up = "journalctl -b -u touchpoint-{half} -o cat | grep -c 'status=78' || true"
+    for half in ("capture", "uplink"):
+        until = time.monotonic() + 3 * HEALED_SECONDS
+        while int(await shop.run(gave_up.format(half=half))) < GIVEN_UP:
+            assert time.monotonic() < until, await shop.run(f"systemctl status touchpoint-{half} || true")
+            await asyncio.sleep(1)
+    await shop.run(MEND)
+    return await shop.scan()
+
+
 async def disk_full(shop: Shop) -> str:
-    """Fill the disk to the last block, scan for a while, and let somebody else empty it again."""
+    """Fill the disk to the last block, let people touch things, and let somebody else empty it again."""
     await shop.run(FILL, 240)
-    for _ in range(5):
+    before = shop.consumer.received
+    for _ in range(TOUCHES):
         await touch(shop)
-    status = await shop.guest.do("run", command="touchpoint status", seconds=60)
+    found = json.loads((await shop.guest.do("run", command="touchpoint doctor --json", seconds=120))["said"])[
+        "findings"
+    ]
+    assert any(each["check"] == "disk" and each["verdict"] == "wrong" for each in found), str(found)
+    accepted = json.loads((await shop.guest.do("run", command="touchpoint status --json", seconds=60))["said"])[
+        "sequence"
+    ]
     await shop.run("rm /filler; sync")
     healed = await shop.scan()
-    return f"{healed}; meanwhile status said {'something' if status['status'] else 'all was well'}"
+    assert not shop.consumer.holes, f"holes {shop.consumer.holes}"
+    last = max(int(event["sequence"]) for event in shop.consumer.events)
+    assert last >= accepted, f"{accepted} accepted, {last} came"
+    return f"{healed}; {shop.consumer.received - before} events meanwhile, the doctor said so"
 
 
 async def exposure(shop: Shop) -> str:
