@@ -96,7 +96,10 @@ def failures_explained() -> Iterator[None]:
         )
     except OSError as error:
         where = error.filename or _("the system")
-        fail(f"{where}: {said(error.strerror)}")
+        advice = (
+            _("Run it as root (sudo), or as the user of the gateway.") if isinstance(error, PermissionError) else ""
+        )
+        fail(f"{where}: {said(error.strerror)}" + (advice and f". {advice}"))
 
 
 def ask_gateway(settings: "Settings", request: dict[str, Any]) -> dict[str, Any]:

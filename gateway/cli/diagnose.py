@@ -12,6 +12,7 @@ services' own log, is left out then; the rest is what support needs to mend the 
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -175,9 +176,16 @@ def packed(parts: Mapping[str, bytes]) -> bytes:
 
 
 def _must_be_clean(settings: "Settings | None", parts: Mapping[str, bytes]) -> int:
-    """Search the parts, and end if anything is in them; return for how many keys and handles. Raises OSError."""
+    """Search the parts, and end if anything is in them; return for how many keys and handles.
+
+    Raises OSError, also when a key may not be read: nobody could say then that it is not in them.
+    """
+    from gateway.keys import key_files
     from gateway.wipe import traces
 
+    for key in key_files(settings).values() if settings else ():
+        with suppress(FileNotFoundError):
+            key.open("rb").close()
     secrets = traces(settings, credentials=True) if settings else []
     found = found_in(parts, secrets)
     if found:

@@ -136,6 +136,8 @@ class Facts:
     clock: Clock
     configuration: tuple[str, ...] = ()
     """What is wrong with it, ready to be read."""
+    set_up: bool = True
+    """Whether there is a configuration at all."""
     warnings: tuple[str, ...] = ()
     needs: tuple[Need, ...] = ()
     usb: tuple[UsbReader, ...] = ()

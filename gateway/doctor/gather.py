@@ -58,7 +58,8 @@ MADE_BY_SYSTEMD = ("/dev", "/run/credentials")
 """What a service sees in a root directory of its own without being named (systemd.exec(5))."""
 PATIENCE = 5.0
 """Seconds for the broker, and for a command."""
-FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
+FIRMWARE = "sys/devices/platform/*/*firmware/get_throttled"
+"""soc/soc:firmware, or another parent on newer models (drivers/firmware/raspberrypi.c makes the file)."""
 _SERIAL = re.compile(r"tty:([^:]+(?::[^:]+)*?):(?:pn532|arygon)")
 
 
@@ -67,7 +68,8 @@ def gather(path: Path, root: Path = Path("/")) -> Facts:
     try:
         settings = load(path)
     except ConfigError as error:
-        return replace(_machine(root, None), configuration=tuple(each.told(said) for each in error.problems))
+        told = tuple(each.told(said) for each in error.problems)
+        return replace(_machine(root, None), configuration=told, set_up=_is_there(path))
     return replace(
         _machine(root, settings),
         configuration=tuple(
@@ -85,6 +87,17 @@ def gather(path: Path, root: Path = Path("/")) -> Facts:
     )
 
 
+def _is_there(path: Path) -> bool:
+    """Tell whether there is such a file, also where we may not look for it."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _machine(root: Path, settings: Settings | None) -> Facts:
     clock = Now()
     trusted = settings is not None and settings.clock.source == "trusted"
@@ -95,7 +108,7 @@ def _machine(root: Path, settings: Settings | None) -> Facts:
         usb=tuple(usb_readers(root)),
         libusb=_loads("libusb-1.0.so.0"),
         disk=None if settings is None else _disk(settings, root),
-        throttled=_hexadecimal(_text(root / FIRMWARE)),
+        throttled=_hexadecimal(next(map(_text, root.glob(FIRMWARE)), None)),
         raspberry="Raspberry" in model,
         zone_set=settings is None or settings.gateway.time_zone is not None,
         zone=_zone(root),
@@ -175,10 +188,10 @@ def _wanted(settings: Settings, capture: User, uplink: User) -> Iterator[Need]:
     for path, name in {gateway.sockets: "gateway.runtime", gateway.state: "gateway.state"}.items():
         yield from (_need(name, path, READ | WRITE | SEARCH, user) for user in dict.fromkeys((capture, uplink)))
     for name, path in key_files(settings).items():
-        if path.exists() or name in {"sun.keys", "ble.beacons"}:  # what else is missing is said elsewhere
+        if _is_there(path) or name in {"sun.keys", "ble.beacons"}:  # what else is missing is said elsewhere
             user = uplink if name.startswith("mqtt.") else capture
             yield replace(_need(name, path, READ, user), secret=True)
-    if mqtt.ca is not None and mqtt.ca.exists():
+    if mqtt.ca is not None and _is_there(mqtt.ca):
         yield _need("mqtt.ca", mqtt.ca, READ, uplink)
     for reader in settings.readers:
         if (device := device_of(reader)) is not None:
@@ -351,6 +364,8 @@ def _told(settings: Settings) -> dict[str, str]:
 def _ring(settings: Settings) -> tuple[str, ...] | None:
     try:
         ring = key_ring(settings)
+    except PermissionError:
+        return ()  # among the permissions it is said that it could not be looked at
     except (ConfigError, OSError):
         return None
     return None if ring is None else tuple(map(said, ring_warnings(ring, Now().now().wall_ms)))

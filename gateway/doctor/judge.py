@@ -49,7 +49,8 @@ def may(user: User, node: Node, bits: int) -> bool:
 
 def configuration(facts: Facts) -> Iterator[Finding]:
     """Judge the file, and what it names."""
-    fix = _("Put it right in the file, then: touchpoint check")
+    mend, make = _("Put it right in the file, then: touchpoint check"), "touchpoint setup"
+    fix = mend if facts.set_up else make
     means = _("The gateway does not start with it.")
     yield from (Finding("configuration", WRONG, each, means, fix) for each in facts.configuration)
     yield from (Finding("configuration", NOTE, each) for each in facts.warnings)
@@ -388,7 +389,7 @@ def keys(facts: Facts) -> Iterator[Finding]:
         return
     for wrong in facts.ring:
         yield Finding("keys", WRONG, wrong, "", _("See touchpoint keys --help"))
-    if not facts.ring:
+    if not facts.ring and all(need.there for need in facts.needs if need.name == "pseudonym.keys"):
         yield Finding("keys", FINE, _("The key ring has a key for now, and for what comes."))
 
 

@@ -182,7 +182,7 @@ def test_what_the_system_refuses(file: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("gateway.keys.key_ring", refused)
     result = run(file, TOP + MQTT + KEYS)
     assert result.exit_code == 1
-    assert result.stderr == "/etc/touchpoint/keys.json: Permission denied\n"
+    assert result.stderr.startswith("/etc/touchpoint/keys.json: Permission denied. Run it as root (sudo)")
 
 
 OWN = 'certificate = "gw.pem"\nkey = "gw.key"\n'

@@ -144,6 +144,16 @@ def test_a_broken_configuration_leaves_an_archive_of_what_is_wrong(
     assert not Needles([("handle", own.encode())]).find(b"".join(held.values()))
 
 
+def test_nothing_is_written_if_a_key_cannot_be_read(home: Path) -> None:
+    """As for a user who may not: what cannot be searched for may be in it."""
+    (home / "keys.json").unlink()
+    (home / "keys.json").mkdir()
+    result = run("--out", str(home / "a.tar.gz"))
+    assert result.exit_code == 1
+    assert "keys.json" in result.stderr
+    assert not (home / "a.tar.gz").exists()
+
+
 def test_another_archive_is_not_written_over(home: Path) -> None:
     """What is there stays, unless asked otherwise."""
     (home / "a.tar.gz").touch()

@@ -1,5 +1,6 @@
 """Finding the facts out: from the kernel's files as a Raspberry Pi has them, and from a broker that is not there."""
 
+import os
 import socket
 import ssl
 import sys
@@ -121,7 +122,24 @@ def test_a_bare_machine_is_looked_at_all_the_same(directory: Path) -> None:
     """Without a configuration, and without a single file of the kernel, nothing fails."""
     facts = gather(directory / "nothing.toml", directory)
     assert "there is no such file" in facts.configuration[0]
+    assert not facts.set_up
     assert judge(facts)
+
+
+def test_what_a_user_may_not_look_at_is_told_as_that(pi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys are in a directory of the service's alone: nobody is told that they are missing, or fine."""
+    (pi / "keys.json").touch()
+    look = Path.stat
+
+    def forbidden(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path.name == "keys.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", forbidden)
+    found = judge(gather(pi / "gateway.toml", pi))
+    assert [each.verdict for each in found if "keys.json" in each.what] == [Verdict.UNKNOWN]
+    assert not [each for each in found if each.check == "keys"]
 
 
 def test_nobody_listens_at_the_broker(pi: Path) -> None:

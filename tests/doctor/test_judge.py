@@ -58,6 +58,11 @@ WELL = Facts(
 
 WRONG: dict[str, tuple[Facts, str, str]] = {
     "configuration": (replace(WELL, configuration=("gateway.toml:3: site is missing",)), "configuration", "check"),
+    "not set up": (
+        replace(WELL, configuration=("there is no file",), set_up=False),
+        "configuration",
+        "touchpoint setup",
+    ),
     "no clock": (replace(WELL, clock=replace(WELL.clock, synced=False)), "clock", "123"),
     "an old year": (replace(WELL, clock=replace(WELL.clock, now_ms=0), certificates=()), "clock", "timedatectl"),
     "undervoltage now": (replace(WELL, throttled=0x50005), "power", "supply"),
