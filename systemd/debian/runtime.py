@@ -12,6 +12,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 LOCK = Path(__file__).parents[2] / "requirements.lock"
+LEFT_OUT = frozenset({"pip"})
+"""sqlite-utils names it for a command of its own, which is not in the package; a gateway installs nothing."""
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==\S+.*(?:\n    --hash=.*)*", re.MULTILINE)
 
 
@@ -23,7 +25,7 @@ def needed(name: str, extras: frozenset[str] = frozenset()) -> set[str]:
         each, wanted = waiting.pop()
         for requirement in map(Requirement, requires(each) or ()):
             of = canonicalize_name(requirement.name)
-            if of not in found and _applies(requirement, wanted):
+            if of not in found | LEFT_OUT and _applies(requirement, wanted):
                 found.add(of)
                 waiting.append((of, frozenset(requirement.extras)))
     return found
