@@ -118,6 +118,8 @@ class Clock:
     trusted: bool
     battery: bool
     """Whether there is a clock that runs without power."""
+    told: bool = True
+    """Whether the services, which may not ask the kernel, learn that it is synced."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ from gateway.store.progress import Followed, components
 
 READ, WRITE, SEARCH = 4, 2, 1
 CAPTURE, UPLINK = "touchpoint-capture", "touchpoint-uplink"
+SYNCHRONIZED = "run/systemd/timesync/synchronized"
+"""What systemd-timesyncd leaves when it has synced (systemd-timesyncd.service(8))."""
 MADE_BY_SYSTEMD = ("/dev", "/run/credentials")
 """What a service sees in a root directory of its own without being named (systemd.exec(5))."""
 PATIENCE = 5.0
@@ -87,6 +89,11 @@ def gather(path: Path, root: Path = Path("/")) -> Facts:
     )
 
 
+def _told_of_time(root: Path) -> bool:
+    """Tell whether the services could know that the clock is synced; where there are none, whoever runs it asks."""
+    return runs_as(CAPTURE, root).name != CAPTURE or (root / SYNCHRONIZED).exists()
+
+
 def _is_there(path: Path) -> bool:
     """Tell whether there is such a file, also where we may not look for it."""
     try:
@@ -104,7 +111,7 @@ def _machine(root: Path, settings: Settings | None) -> Facts:
     battery = any((root / "sys/class/rtc").glob("rtc*"))
     model = _text(root / "proc/device-tree/model") or ""
     return Facts(
-        Clock(clock.now().wall_ms, kernel_says_synced(), trusted, battery),
+        Clock(clock.now().wall_ms, kernel_says_synced(), trusted, battery, _told_of_time(root)),
         usb=tuple(usb_readers(root)),
         libusb=_loads("libusb-1.0.so.0"),
         disk=None if settings is None else _disk(settings, root),

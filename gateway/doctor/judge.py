@@ -296,6 +296,10 @@ def clock(facts: Facts) -> Iterator[Finding]:
         what = _("The clock is not synced.")
         fix = _("timedatectl set-ntp true; let UDP port 123 out, or name the store's own server in timesyncd.conf")
         yield Finding("clock", WRONG, what, means, fix)
+    elif not seen.told:
+        what = _("The clock is synced, but not by systemd-timesyncd, from which the services would learn it.")
+        fix = _('apt install systemd-timesyncd; or in the configuration: [clock] source = "trusted"')
+        yield Finding("clock", WRONG, what, means, fix)
     else:
         yield Finding("clock", FINE, _("The clock is synced."))
     if not seen.battery and not seen.trusted:

@@ -64,6 +64,7 @@ WRONG: dict[str, tuple[Facts, str, str]] = {
         "touchpoint setup",
     ),
     "no clock": (replace(WELL, clock=replace(WELL.clock, synced=False)), "clock", "123"),
+    "another time client": (replace(WELL, clock=replace(WELL.clock, told=False)), "clock", "systemd-timesyncd"),
     "an old year": (replace(WELL, clock=replace(WELL.clock, now_ms=0), certificates=()), "clock", "timedatectl"),
     "undervoltage now": (replace(WELL, throttled=0x50005), "power", "supply"),
     "undervoltage before": (replace(WELL, throttled=0x50000), "power", "supply"),
@@ -129,7 +130,7 @@ nodes = st.builds(Node, st.integers(0, 0o777), st.integers(0, 3), st.integers(0,
 users = st.builds(User, names, st.integers(0, 3), st.frozensets(st.integers(0, 3), max_size=3))
 anything = st.builds(
     Facts,
-    st.builds(Clock, st.integers(0, 2**42), st.none() | st.booleans(), st.booleans(), st.booleans()),
+    st.builds(Clock, st.integers(0, 2**42), st.none() | st.booleans(), st.booleans(), st.booleans(), st.booleans()),
     configuration=st.tuples(names) | st.just(()),
     needs=st.lists(
         st.builds(

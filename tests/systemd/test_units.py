@@ -58,6 +58,7 @@ def test_capture_has_no_network_and_uplink_neither_keys_nor_devices() -> None:
     assert (capture["PrivateNetwork"], capture["IPAddressDeny"]) == (["yes"], ["any"])
     assert not {"AF_INET", "AF_INET6"} & set(capture["RestrictAddressFamilies"])
     assert uplink["PrivateDevices"] == ["yes"]
+    assert (uplink["SocketBindDeny"], uplink["SocketBindAllow"]) == (["any"], ["tcp:9464"])
     hidden = {path.lstrip("-+") for path in uplink["InaccessiblePaths"]}
     assert {"/etc/touchpoint/keys.json", "/etc/credstore.encrypted", "/var/lib/touchpoint/device.key"} <= hidden
     assert "/var/lib/touchpoint-capture" in capture["BindPaths"]

@@ -3,8 +3,9 @@
 from functools import partial
 
 from gateway.bytesearch import Needles, search_files
-from tests.vm.shop import TOKEN, Shop
+from tests.vm.shop import READERS, TOKEN, Shop
 
+SCRAPE = "python3 -c 'import urllib.request as r; print(r.urlopen(\"http://127.0.0.1:9464/metrics\").read().decode())'"
 PLANTED = b"planted-to-be-found-0123456789"
 
 
@@ -23,6 +24,7 @@ async def play(shop: Shop) -> None:
     await faults(shop)
     await shop.step("everything still hears", "beacon-health", shop.hear)
     await shop.step("and reads", "tap", shop.tap)
+    await shop.step("metrics at a port of the machine", "all three up", partial(scraped, shop))
     await shop.step("BlueZ's memory", "tmpfs", shop.kept_in_memory)
     await shop.step("halves restarted by systemd", "1 + 1", shop.restarts)
     await shop.step("balance", "all in order", shop.balance)
@@ -47,6 +49,16 @@ async def faults(shop: Shop) -> None:
     for half in ("capture", "uplink"):
         await shop.step(f"{half} half killed", "scan", partial(shop.after, f"{kill} touchpoint-{half}", shop.scan))
     await shop.step("broker stopped and started", "scan", shop.broker_away)
+
+
+async def scraped(shop: Shop) -> str:
+    """Open the port for Prometheus, which the unit allows, and scrape it."""
+    opened = "printf '[metrics]\\nlisten = \"127.0.0.1:9464\"\\n' >> /etc/touchpoint/gateway.toml"
+    await shop.run(f"{opened}; systemctl restart touchpoint-uplink")
+    said = await shop.run(SCRAPE)
+    up = sum(line.startswith("touchpoint_reader_up") and line.endswith(" 1.0") for line in said.splitlines())
+    assert up == READERS, said
+    return "all three up"
 
 
 async def searched(shop: Shop) -> str:
