@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gateway.core.pseudonym import KeyRing
 
 PRIVATE_KEY, CERTIFICATE, REQUEST, AUTHORITY = "gateway.key", "gateway.pem", "gateway.csr", "ca.pem"
+PASSWORD = "mqtt.password"  # noqa: S105 -- a file's name
 """What lies beside the configuration."""
 SERVED = {"runtime": "/run/touchpoint", "private": "/var/lib/touchpoint-capture", "group": "touchpoint"}
 """Where the units want it; see systemd/touchpoint.tmpfiles.conf."""
@@ -33,6 +34,10 @@ class Answers:
     ca: str = ""
     certificate: bool = False
     """Whether the broker wants a certificate of the gateway."""
+    username: str = ""
+    """At the broker."""
+    password: str = field(default="", repr=False)
+    """Only ever typed: in a file of answers `[mqtt] password_file` names the file that holds it."""
     time_zone: str = ""
     state: str = ""
     ring: str = ""
@@ -55,14 +60,7 @@ def configuration(answers: Answers, *, served: bool = False) -> str:
     gateway = {"tenant": answers.tenant, "site": answers.site, "id": answers.id}
     gateway |= SERVED if served and not answers.state else {}
     gateway |= {name: text for name in ("state", "time_zone") if (text := getattr(answers, name))}
-    mqtt: dict[str, object] = {"host": answers.host}
-    if answers.port:
-        mqtt["port"] = answers.port
-    if answers.ca:
-        mqtt["ca"] = AUTHORITY
-    if answers.certificate:
-        mqtt |= {"certificate": CERTIFICATE, "key": PRIVATE_KEY}
-    asked: dict[str, Mapping[str, object]] = {"gateway": gateway, "mqtt": mqtt}
+    asked: dict[str, Mapping[str, object]] = {"gateway": gateway, "mqtt": _mqtt(answers)}
     if answers.ring:
         asked["pseudonym"] = {"keys": "./keys.json"}
     tables: list[tuple[str, Mapping[str, object]]] = []
@@ -77,9 +75,21 @@ def configuration(answers: Answers, *, served: bool = False) -> str:
     return "\n".join([*lines, ""])
 
 
+def _mqtt(answers: Answers) -> dict[str, object]:
+    pair = {"certificate": CERTIFICATE, "key": PRIVATE_KEY} if answers.certificate else {}
+    given = {
+        "host": answers.host,
+        "port": answers.port,
+        "ca": answers.ca and AUTHORITY,
+        "username": answers.username,
+        "password_file": answers.password and f"./{PASSWORD}",
+    }
+    return {name: value for name, value in {**given, **pair}.items() if value}
+
+
 def answered(document: Mapping[str, Any]) -> Answers:
     """Read a document of answers. Raises ValueError that says what is missing or unknown."""
-    questions = {each.name for each in fields(Answers)} - {"readers", "more"}
+    questions = {each.name for each in fields(Answers)} - {"readers", "more", "password"}
     tables = {name: value for name, value in document.items() if name not in questions and _is_table(value)}
     if unknown := sorted(document.keys() - questions - tables.keys() - {"reader"}):
         raise ValueError(_("these answers belong to no question: {names}").format(names=", ".join(unknown)))

@@ -38,6 +38,9 @@ def interview(path: Path, *, served: bool) -> Answers:
     if given.ca:
         wanted = typer.confirm(_("Does the broker want a certificate of this gateway?"), default=True)
         given = replace(given, certificate=wanted)
+    given = _asked(given, judge, "username", _("User name at the broker; empty: none"), "")
+    if given.username:
+        given = replace(given, password=typer.prompt(_("Password at the broker; it is not shown"), hide_input=True))
     given = _asked(given, judge, "time_zone", _("Time zone of the store"), "Europe/Zurich")
     given = _asked(given, judge, "ring", _("File of the site's key ring; empty: later"), "", of=_absolute)
     given = _asked(given, judge, "registry", _("File of touchpoints (CSV); empty: later"), "", of=_absolute)

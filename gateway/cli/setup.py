@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.answers import AUTHORITY, REQUEST, Answers, must_be_usable, read, ring_of
+from gateway.cli.answers import AUTHORITY, PASSWORD, REQUEST, Answers, must_be_usable, read, ring_of
 from gateway.cli.backup import give
 from gateway.cli.command import Config, fail, failures_explained, settings_from
 from gateway.cli.files import Force, must_be_new, write
@@ -103,6 +103,8 @@ def _set_up(path: Path, answers: Answers, *, served: bool) -> None:
         give(settings, file)
     typer.echo(_("{file}: written.").format(file=path))
     settings.gateway.state.mkdir(parents=True, exist_ok=True)
+    if answers.password:
+        _keep_password(settings, answers.password)
     if answers.ring:
         _bring_ring(settings, Path(answers.ring))
     if answers.certificate:
@@ -138,6 +140,15 @@ def _start() -> None:
         ask = ("systemctl", "--quiet", "is-active", half)
         if subprocess.run(ask, check=False).returncode != 0:  # noqa: S603  # as above
             fail(_("{service} did not start: {reason}").format(service=half, reason=f"journalctl -u {half}"))
+
+
+def _keep_password(settings: "Settings", password: str) -> None:
+    """Write it where only the uplink half can read it. Raises KeyFileError."""
+    from gateway.keys import replace_secret, write_secret
+
+    path = settings.file.parent / PASSWORD
+    (replace_secret if path.exists() else write_secret)(path, password)
+    give(settings, path)
 
 
 def _bring_ring(settings: "Settings", source: Path) -> None:

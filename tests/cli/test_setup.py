@@ -24,11 +24,12 @@ from gateway.cli import answers as answers_module
 from gateway.cli import setup
 from gateway.cli.app import app
 from gateway.clock import Clock
-from gateway.config import load, tls_problems
+from gateway.config import load, password, tls_problems
 from gateway.core.pseudonym import derive
 from gateway.doctor.readers import Candidate, candidates
 from tests.simulators.scanner import ScannerSimulator
 
+SECRET = "Zk3vX9c1QmS7"
 NOW = datetime.fromtimestamp(Clock().now().wall_ms / 1000, UTC)
 REGISTRY = """id,kind,name,zone,phase,gtin,reference,serial,campaign,valid_from,valid_until,identifiers
 page-16,catalogue,Page 16,,before,,,,,,,link:https://id.acme.example/t/page-16
@@ -294,9 +295,13 @@ def test_a_person_is_asked_and_offered_what_is_plugged_in(home: Path, monkeypatc
     found = [Candidate("scanner", "/dev/serial/by-id/usb-Acme_1", "usb-Acme_1"), Candidate("ble", "hci0", "Bluetooth")]
     monkeypatch.setattr(setup, "somebody_there", lambda: True)
     monkeypatch.setattr("gateway.doctor.readers.candidates", lambda: found)
-    said = ["acme", "zrh-1", "", "127.0.0.1", "", "", "", "", "y", "till", "counter", "y", "", "salon", "n"]
+    said = ["acme", "zrh-1", "", "127.0.0.1", "", "gw-1", SECRET, "", "", "", "y", "till", "counter"]
+    said += ["y", "", "salon", "n"]
     result = run(typed="\n".join(said) + "\n")
     assert "usb-Acme_1" in result.stdout
+    assert SECRET not in result.output
+    assert password(load(home / "gateway.toml")) == SECRET
+    assert (home / "mqtt.password").stat().st_mode & 0o77 == 0
     document = tomllib.loads((home / "gateway.toml").read_text(encoding="utf-8"))
     who = {"tenant": "acme", "site": "zrh-1", "id": "gw-1", "time_zone": "Europe/Zurich"}
     assert document["gateway"] == {**who, **answers_module.SERVED}
@@ -315,7 +320,7 @@ def test_an_answer_of_no_use_is_asked_for_again(home: Path, monkeypatch: pytest.
     monkeypatch.setattr(setup, "somebody_there", lambda: True)
     monkeypatch.setattr("gateway.doctor.readers.candidates", lambda: found)
     said: list[object] = ["Acme Watches", "acme", "zrh 1", "zrh-1", "", "mqtt://b", "127.0.0.1"]
-    said += [home / "missing.pem", home / "no.pem", home / "ca.pem", "n", "Zürich", "Europe/Zurich"]
+    said += [home / "missing.pem", home / "no.pem", home / "ca.pem", "n", "", "Zürich", "Europe/Zurich"]
     said += [home / "ca.pem", home / "other.json", home / "usb" / "keys.json", home / "ca.pem", ""]
     said += ["y", "a b", "counter", "y", "till", "counter", "n"]
     result = run(typed="\n".join(map(str, said)) + "\n")
@@ -347,7 +352,7 @@ def test_a_test_tap_says_what_the_reader_reads(
 
         scanning = threading.Thread(target=keep_scanning)
         scanning.start()
-        answers = ["acme", "zrh-1", "", "127.0.0.1", "", "", "", "", "y", "till", "page-16", "y"]
+        answers = ["acme", "zrh-1", "", "127.0.0.1", "", "", "", "", "", "y", "till", "page-16", "y"]
         try:
             result = run(typed="\n".join(answers) + "\n")
         finally:
