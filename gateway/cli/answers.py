@@ -78,13 +78,12 @@ def configuration(answers: Answers, *, served: bool = False) -> str:
 def _mqtt(answers: Answers) -> dict[str, object]:
     pair = {"certificate": CERTIFICATE, "key": PRIVATE_KEY} if answers.certificate else {}
     given = {
-        "host": answers.host,
         "port": answers.port,
         "ca": answers.ca and AUTHORITY,
         "username": answers.username,
         "password_file": answers.password and f"./{PASSWORD}",
     }
-    return {name: value for name, value in {**given, **pair}.items() if value}
+    return {"host": answers.host} | {name: value for name, value in given.items() if value} | pair
 
 
 def answered(document: Mapping[str, Any]) -> Answers:
