@@ -289,6 +289,7 @@ class Shop:
     async def restarts(self) -> str:
         """Tell how often systemd has started the halves again."""
         shown = await self.run("systemctl show -p NRestarts --value touchpoint-capture touchpoint-uplink")
+        assert shown.split() == ["1", "1"], shown
         return " + ".join(shown.split())
 
     async def keep_journal(self) -> None:
