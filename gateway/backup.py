@@ -77,8 +77,6 @@ class Backup:
 def named_files(settings: Settings) -> dict[str, Path]:
     """Return the files that the configuration names and a backup holds, by the name of their setting."""
     named = key_files(settings)
-    if settings.links.path is not None:
-        named["links.signing_keys"] = settings.links.path
     if settings.mqtt.ca is not None:
         named["mqtt.ca"] = settings.mqtt.ca
     if settings.mqtt.certificate is not None:

@@ -1,8 +1,9 @@
 """The gateway's own certificate: key and request made here (PKCS #10, RFC 2986), the certificate imported and verified.
 
 The private key never leaves the device. For a renewal a new key is made beside the one in use, which stays until the
-certificate for the new one is imported. The certificate is replaced first, then the key; whoever connects meanwhile, or
-after a power cut in between, takes the key that fits (`config.key_that_fits`): there is always a pair.
+certificate for the new one is imported. The certificate is replaced first, then the key; whoever connects meanwhile,
+or after a power cut in between, takes the key that fits (`config.key_that_fits`): there is always a pair. A
+connection that is made in the very moment of a replacement may fail, and is tried again.
 """
 
 from pathlib import Path
@@ -72,8 +73,8 @@ def install(settings: Settings, pem: bytes, now_ms: int) -> int:
         raise EnrolmentError(
             sentence("that certificate is not valid now; look at the clock, or have another one issued")
         )
-    fits = [each for each in (next_key(key), key) if each.exists() and _public(_private(each)) == _public(held[0])]
-    if not fits:
+    own = (_public(_private(each)) for each in (next_key(key), key) if each.exists())
+    if _public(held[0]) not in own:
         raise EnrolmentError(
             sentence("that certificate is for another key; have it issued for the request that setup has made")
         )
@@ -92,8 +93,10 @@ def _finish(certificate: Path, key: Path) -> None:
     if not waiting.exists():
         return
     if key_that_fits(certificate, key) == waiting:
-        replace_secret(key, waiting.read_text(encoding="ascii").rstrip("\n"))
-    if waiting.read_bytes() == key.read_bytes() or b"-----BEGIN" not in waiting.read_bytes():  # or half destroyed
+        put = replace_secret if key.exists() else write_secret
+        put(key, waiting.read_text(encoding="ascii").rstrip("\n"))
+    half_destroyed = b"-----BEGIN" not in waiting.read_bytes()
+    if half_destroyed or (key.exists() and waiting.read_bytes() == key.read_bytes()):
         destroy(waiting)
 
 

@@ -9,12 +9,13 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from errno import EACCES
 from hashlib import sha256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.config import ConfigError, Problem, Settings
+from gateway.config import ConfigError, Problem, Settings, next_key
 from gateway.config.secret import secret_path
 from gateway.core import tagkeys
 from gateway.core.brandlink import LinkKeys
@@ -299,6 +300,25 @@ def others_may_read(path: Path) -> bool:
         return False
 
 
+def forbidden(path: Path | None) -> bool:
+    """Tell whether there may be a file that this user may not read."""
+    if path is None:
+        return False
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def must_be_readable(settings: Settings) -> None:
+    """Raise PermissionError if this user may not read one of the gateway's keys."""
+    for path in filter(forbidden, key_files(settings).values()):
+        raise PermissionError(EACCES, os.strerror(EACCES), str(path))
+
+
 def key_files(settings: Settings) -> dict[str, Path]:
     """Return where this gateway's secrets lie, by the name of their setting; without credentials that are not here."""
     named = {
@@ -307,7 +327,9 @@ def key_files(settings: Settings) -> dict[str, Path]:
         "consent.device_key": device_key_path(settings),
         "ble.beacons": settings.ble.path,
         "tags.key": tag_secret_path(settings),
+        "links.signing_keys": settings.links.path,
         "mqtt.key": settings.mqtt.key,
+        "mqtt.key.next": settings.mqtt.key and next_key(settings.mqtt.key),
         "mqtt.password_file": secret_path(settings.mqtt.password_file) if settings.mqtt.password_file else None,
     }
     return {name: path for name, path in named.items() if path is not None}

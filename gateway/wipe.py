@@ -96,7 +96,7 @@ def _secrets(settings: Settings, *, credentials: bool) -> dict[str, Path | None]
         named["ble.beacons"] = settings.ble.path
     if credentials and mqtt.key is not None:
         named["mqtt.key"] = mqtt.key
-        named["mqtt.key, the next one"] = next_key(mqtt.key)
+        named["mqtt.key.next"] = next_key(mqtt.key)
     if credentials and mqtt.password_file is not None:
         named["mqtt.password_file"] = secret_path(mqtt.password_file)
     return named
@@ -140,7 +140,8 @@ def _keys(settings: Settings, *, credentials: bool) -> Iterator[tuple[str, bytes
                 ("a key that signs links", each) for each in read_link_keys(settings.links.path).secrets.values()
             )
     password = secret_path(mqtt.password_file) if credentials and mqtt.password_file else None
-    for name, secret in (("the broker's private key", mqtt.key), ("the broker's password", password)):
+    private = ("the broker's private key", mqtt.key), ("the broker's private key", mqtt.key and next_key(mqtt.key))
+    for name, secret in (*private, ("the broker's password", password)):
         if credentials and secret is not None and secret.is_file():
             text = _longest_line(secret.read_bytes())
             if len(text) >= _SHORTEST_SECRET:

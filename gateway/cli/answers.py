@@ -125,22 +125,15 @@ def must_be_usable(path: Path, answers: Answers, *, served: bool) -> str:
 
     Nothing is written. Raises KeyFileError, OSError.
     """
-    import tempfile
-
-    from gateway.config import ConfigError, load, tls_problems
+    from gateway.config import ConfigError, authority_fault, read_as
 
     text = configuration(answers, served=served)
-    with tempfile.TemporaryDirectory(prefix="touchpoint-") as directory:
-        draft = Path(directory, path.name)
-        draft.write_text(text, encoding="utf-8")
-        if answers.ca:
-            draft.with_name(AUTHORITY).write_bytes((path.parent / answers.ca).read_bytes())
-        try:
-            settings = load(draft)
-        except ConfigError as error:
-            _of_no_use(error.problems)
-        if problems := [each for each in tls_problems(settings) if each.key == "mqtt.ca"]:
-            _of_no_use(problems)
+    try:
+        settings = read_as(path, text)
+    except ConfigError as error:
+        _of_no_use(error.problems)
+    if answers.ca and (fault := authority_fault(path.parent / answers.ca)):
+        fail("; ".join(map(said, fault)))
     if answers.ring:
         ring_of(settings, Path(answers.ring))
     if answers.registry:

@@ -38,11 +38,13 @@ def _checked(path: "Path") -> tuple[list[str], list[str], list["Problem"]]:
     """Return what is good, what to look at, and what is wrong."""
     from gateway.config import ConfigError, load, tls_problems, warnings
     from gateway.handover import not_ours
+    from gateway.keys import must_be_readable
 
     try:
         settings = load(path)
     except ConfigError as error:
         return [], [], error.problems
+    must_be_readable(settings)
     secrets_good, secrets_missing, secrets_wrong = _secrets(settings)
     wrong = [*not_ours(settings), *tls_problems(settings), *secrets_wrong]
     return [_summary(path, settings), *secrets_good], [*warnings(settings), *secrets_missing], wrong

@@ -73,6 +73,8 @@ def diagnose(
     from gateway.keys import sealed
 
     path = find(config)
+    with failures_explained(), suppress(FileNotFoundError):
+        path.open("rb").close()  # whoever may not read it could not tell what is wrong with it
     settings = _readable(path)
     archive = out or Path(f"touchpoint-{settings.gateway.id if settings else 'diagnosis'}.tar.gz")
     must_be_new([archive], force=force)
@@ -180,12 +182,11 @@ def _must_be_clean(settings: "Settings | None", parts: Mapping[str, bytes]) -> i
 
     Raises OSError, also when a key may not be read: nobody could say then that it is not in them.
     """
-    from gateway.keys import key_files
+    from gateway.keys import must_be_readable
     from gateway.wipe import traces
 
-    for key in key_files(settings).values() if settings else ():
-        with suppress(FileNotFoundError):
-            key.open("rb").close()
+    if settings:
+        must_be_readable(settings)
     secrets = traces(settings, credentials=True) if settings else []
     found = found_in(parts, secrets)
     if found:

@@ -146,7 +146,7 @@ def _keep_password(settings: "Settings", password: str) -> None:
     """Write it where only the uplink half can read it. Raises KeyFileError."""
     from gateway.keys import replace_secret, write_secret
 
-    path = settings.file.parent / PASSWORD
+    path = Path(settings.mqtt.password_file or PASSWORD)
     (replace_secret if path.exists() else write_secret)(path, password)
     give(settings, path)
 

@@ -126,13 +126,10 @@ def _found(settings: "Settings") -> dict[str, Any]:
 
 
 def _has_keys(settings: "Settings") -> bool:
-    """Tell whether there is a key ring, as far as the user may look."""
-    from gateway.keys import key_ring
+    """Tell whether there is a key ring, as far as this user may look."""
+    from gateway.keys import forbidden, key_ring
 
-    try:
-        return key_ring(settings) is not None
-    except PermissionError:
-        return True
+    return forbidden(settings.pseudonym.path) or key_ring(settings) is not None
 
 
 def _broker(part: "Component") -> dict[str, Any]:

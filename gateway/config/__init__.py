@@ -2,13 +2,14 @@
 
 from gateway.config.certificates import (
     EXPIRES_DAYS,
+    authority_fault,
     expiry_fault,
     key_that_fits,
     next_key,
     tls_problems,
     validities,
 )
-from gateway.config.file import find, load, password, warnings
+from gateway.config.file import find, load, password, read_as, warnings
 from gateway.config.problem import EXIT_CONFIG, ConfigError, Problem
 from gateway.config.settings import (
     BearerSettings,
@@ -38,12 +39,14 @@ __all__ = [
     "ReaderSettings",
     "Settings",
     "VisitSettings",
+    "authority_fault",
     "expiry_fault",
     "find",
     "key_that_fits",
     "load",
     "next_key",
     "password",
+    "read_as",
     "tls_problems",
     "validities",
     "warnings",

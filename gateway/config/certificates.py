@@ -80,17 +80,26 @@ def tls_problems(settings: Settings) -> list[Problem]:
     """Return what is wrong with `mqtt.ca`, `mqtt.certificate` and `mqtt.key`. Nothing of a key is in it."""
     mqtt = settings.mqtt
     named = {"mqtt.ca": mqtt.ca, "mqtt.certificate": mqtt.certificate, "mqtt.key": mqtt.key}
-    found = {setting: fault for setting, path in named.items() if path is not None and (fault := _unread(path))}
-    for setting in ("mqtt.ca", "mqtt.certificate"):
-        path = named[setting]
-        if path is not None and setting not in found and not _holds_certificates(path):
-            found[setting] = (
-                sentence("{path} holds no certificate").format(path=path),
-                sentence("name a file in PEM: -----BEGIN CERTIFICATE-----"),
-            )
+    look = {"mqtt.key": _unread}
+    found = {
+        setting: fault
+        for setting, path in named.items()
+        if path is not None and (fault := look.get(setting, authority_fault)(path))
+    }
     if mqtt.certificate is not None and not found.keys() - {"mqtt.ca"} and (fault := _key_fault(named)):
         found["mqtt.certificate" if mqtt.key is None else "mqtt.key"] = fault
     return [Problem(str(settings.file), None, setting, *fault) for setting, fault in found.items()]
+
+
+def authority_fault(path: Path) -> tuple[str, str] | None:
+    """Say why a file is none of certificates, and what to do; None if it is one."""
+    if fault := _unread(path):
+        return fault
+    if _holds_certificates(path):
+        return None
+    return sentence("{path} holds no certificate").format(path=path), sentence(
+        "name a file in PEM: -----BEGIN CERTIFICATE-----"
+    )
 
 
 def _unread(path: Path) -> tuple[str, str] | None:

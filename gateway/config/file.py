@@ -26,7 +26,11 @@ def find(option: Path | None) -> Path:
 
 def load(path: Path) -> Settings:
     """Read a configuration. Raises ConfigError with every problem in it."""
-    text = _read(path)
+    return read_as(path, _read(path))
+
+
+def read_as(path: Path, text: str) -> Settings:
+    """Read a text as the configuration at this path, which need not be there. Raises ConfigError."""
     document = _parse(path, text)
     found = _twice(path, text, document)
     try:

@@ -140,6 +140,8 @@ class Facts:
     """What is wrong with it, ready to be read."""
     set_up: bool = True
     """Whether there is a configuration at all."""
+    forbidden: bool = False
+    """This user may not read the configuration."""
     warnings: tuple[str, ...] = ()
     needs: tuple[Need, ...] = ()
     usb: tuple[UsbReader, ...] = ()
@@ -160,3 +162,5 @@ class Facts:
     """What is wrong with the key ring; None when there is none, or it cannot be read."""
     ring_sealed: bool = False
     """The key ring is a credential, which the service alone can read."""
+    ring_forbidden: bool = False
+    """This user may not read it."""

@@ -47,7 +47,7 @@ from gateway.doctor.facts import (
 from gateway.doctor.usb import usb_readers
 from gateway.doctor.users import runs_as
 from gateway.handover import not_ours
-from gateway.keys import key_files, key_ring, ring_warnings, sealed
+from gateway.keys import forbidden, key_files, key_ring, ring_warnings, sealed
 from gateway.language import said
 from gateway.store.database import StoreError, is_held
 from gateway.store.progress import Followed, components
@@ -71,11 +71,13 @@ def gather(path: Path, root: Path = Path("/")) -> Facts:
         settings = load(path)
     except ConfigError as error:
         told = tuple(each.told(said) for each in error.problems)
+        if forbidden(path):
+            return replace(_machine(root, None), forbidden=True)
         return replace(_machine(root, None), configuration=told, set_up=_is_there(path))
     return replace(
         _machine(root, settings),
         configuration=tuple(
-            each.told(said) for each in [*not_ours(settings), *tls_problems(settings), *_no_password(settings)]
+            each.told(said) for each in [*_not_ours(settings), *tls_problems(settings), *_no_password(settings)]
         ),
         warnings=tuple(map(said, warnings(settings))),
         needs=tuple(_needs(settings, root)),
@@ -86,6 +88,7 @@ def gather(path: Path, root: Path = Path("/")) -> Facts:
         halves=_halves(settings),
         ring=_ring(settings),
         ring_sealed="pseudonym.keys" in sealed(settings),
+        ring_forbidden=forbidden(settings.pseudonym.path),
     )
 
 
@@ -120,6 +123,12 @@ def _machine(root: Path, settings: Settings | None) -> Facts:
         zone_set=settings is None or settings.gateway.time_zone is not None,
         zone=_zone(root),
     )
+
+
+def _not_ours(settings: Settings) -> list[Problem]:
+    with suppress(OSError):  # among the permissions it is said that this could not be looked at
+        return not_ours(settings)
+    return []
 
 
 def _no_password(settings: Settings) -> list[Problem]:
@@ -168,8 +177,9 @@ def _needs(settings: Settings, root: Path) -> Iterator[Need]:
     seen = {service: _seen(service, root) for service in (CAPTURE, UPLINK)}
     for need in _wanted(settings, capture, uplink):
         path, service = Path(need.path).absolute(), UPLINK if need.user == uplink else CAPTURE
-        hidden = service if seen[service] and not any(map(path.is_relative_to, seen[service])) else None
-        yield replace(need, within=tuple(_within(path)), hidden_from=hidden)
+        bound = max((each for each in seen[service] if path.is_relative_to(each)), key=len, default=None)
+        hidden = service if seen[service] and bound is None else None
+        yield replace(need, within=tuple(_within(path, bound or "/")), hidden_from=hidden)
 
 
 def _seen(service: str, root: Path) -> list[str]:
@@ -181,13 +191,15 @@ def _seen(service: str, root: Path) -> list[str]:
     if not shown.get("RootDirectory"):
         return []
     bound = f"{shown.get('BindPaths', '')} {shown.get('BindReadOnlyPaths', '')}".split()
-    return [*MADE_BY_SYSTEMD, *(each.split(":")[0] for each in bound)]
+    return [*MADE_BY_SYSTEMD, *([*each.split(":"), ""][1] or each for each in bound)]
 
 
-def _within(path: Path) -> Iterator[tuple[str, Node]]:
+def _within(path: Path, top: str) -> Iterator[tuple[str, Node]]:
+    """Look at the directories above a path, from `top` on: what is above a bind is systemd's own in there."""
     for directory in reversed(path.parents):
-        with suppress(OSError):
-            yield str(directory), _node(directory.stat())
+        if directory.is_relative_to(top):
+            with suppress(OSError):
+                yield str(directory), _node(directory.stat())
 
 
 def _wanted(settings: Settings, capture: User, uplink: User) -> Iterator[Need]:
@@ -198,8 +210,9 @@ def _wanted(settings: Settings, capture: User, uplink: User) -> Iterator[Need]:
         if _is_there(path) or name in {"sun.keys", "ble.beacons"}:  # what else is missing is said elsewhere
             user = uplink if name.startswith("mqtt.") else capture
             yield replace(_need(name, path, READ, user), secret=True)
-    if mqtt.ca is not None and _is_there(mqtt.ca):
-        yield _need("mqtt.ca", mqtt.ca, READ, uplink)
+    for name, public in (("mqtt.ca", mqtt.ca), ("mqtt.certificate", mqtt.certificate)):
+        if public is not None and _is_there(public):
+            yield _need(name, public, READ, uplink)
     for reader in settings.readers:
         if (device := device_of(reader)) is not None:
             yield replace(_need(reader.name, device, READ | WRITE, capture), device=True)
@@ -371,8 +384,6 @@ def _told(settings: Settings) -> dict[str, str]:
 def _ring(settings: Settings) -> tuple[str, ...] | None:
     try:
         ring = key_ring(settings)
-    except PermissionError:
-        return ()  # among the permissions it is said that it could not be looked at
     except (ConfigError, OSError):
         return None
     return None if ring is None else tuple(map(said, ring_warnings(ring, Now().now().wall_ms)))

@@ -6,9 +6,10 @@ from gateway.config import EXPIRES_DAYS
 from gateway.doctor.facts import Broker, Certificate, Facts, Need, Node, Switch, User
 from gateway.doctor.finding import Finding, Verdict
 from gateway.language import _, said
+from gateway.sentence import sentence
 
 FINE, NOTE, UNKNOWN, WRONG = Verdict.FINE, Verdict.NOTE, Verdict.UNKNOWN, Verdict.WRONG
-REINSTALL = "apt install --reinstall touchpoint-gateway"
+REINSTALL = "apt install --reinstall ./touchpoint-gateway_*.deb"
 """Brings back what the package installs: udev rules, modprobe.d, units."""
 SERVICE = "touchpoint-capture"
 """Whose devices are, by the udev rules: a group would give it more than its readers."""
@@ -28,8 +29,12 @@ UNDERVOLTAGE, THROTTLED, HOT = 0x1, 0x6, 0x8
 SINCE_BOOT = 16
 """Shift from what is now to what has been since the start, in get_throttled."""
 
-WRITE, SEARCH = 2, 1
-"""Of a file's nine permissions (stat(2))."""
+SEARCH = 1
+"""Of a directory's permissions (stat(2))."""
+
+SEEN_TO_WRITE = {"gateway.state": "/var/lib/touchpoint", "gateway.runtime": "/run/touchpoint"}
+"""Where the services see what they write, by their units."""
+AS_ROOT = sentence("Run it as root: sudo touchpoint doctor")
 
 Judgement = Callable[[Facts], Iterator[Finding]]
 
@@ -49,6 +54,9 @@ def may(user: User, node: Node, bits: int) -> bool:
 
 def configuration(facts: Facts) -> Iterator[Finding]:
     """Judge the file, and what it names."""
+    if facts.forbidden:
+        yield Finding("configuration", UNKNOWN, _("The configuration cannot be read by this user."), "", said(AS_ROOT))
+        return
     mend, make = _("Put it right in the file, then: touchpoint check"), "touchpoint setup"
     fix = mend if facts.set_up else make
     means = _("The gateway does not start with it.")
@@ -69,7 +77,7 @@ def permissions(facts: Facts) -> Iterator[Finding]:
 def _permission(need: Need) -> Finding | None:
     if need.there is None:
         what = _("{name}: {path} cannot be looked at by this user.").format(name=need.name, path=need.path)
-        return Finding("permissions", UNKNOWN, what, "", _("Run it as root: sudo touchpoint doctor"))
+        return Finding("permissions", UNKNOWN, what, "", said(AS_ROOT))
     if need.node is None:
         return _missing(need)
     if out_of_reach := _out_of_reach(need):
@@ -102,21 +110,25 @@ def _out_of_reach(need: Need) -> Finding | None:
     """Judge where it lies, whatever its own permissions."""
     if need.hidden_from:
         return _hidden(need, need.hidden_from)
-    closed = next((name for name, node in need.within if not may(need.user, node, SEARCH)), None)
+    closed = next(((name, node) for name, node in need.within if not may(need.user, node, SEARCH)), None)
     if closed is None:
         return None
+    directory, node = closed
     what = _("{name}: {user} may not enter {directory}.")
-    told = what.format(name=need.name, user=need.user.name, directory=closed)
-    return Finding("permissions", WRONG, told, _("The half that needs it cannot start."), f"chmod o+x {closed}")
+    told = what.format(name=need.name, user=need.user.name, directory=directory)
+    who = "u" if need.user.uid == node.uid else "g" if node.gid in need.user.groups else "o"
+    return Finding("permissions", WRONG, told, _("The half that needs it cannot start."), f"chmod {who}+x {directory}")
 
 
 def _hidden(need: Need, service: str) -> Finding:
     what = _("{name}: {path} is where the service {service} sees nothing.")
-    binds = "BindPaths" if need.bits & WRITE else "BindReadOnlyPaths"
-    fix = _("Move it to /etc/touchpoint, or: systemctl edit {service}, with [Service] {binds}={path}")
-    named = {"name": need.name, "path": need.path, "service": service}
-    means = _("The half that needs it cannot start.")
-    return Finding("permissions", WRONG, what.format(**named), means, fix.format(**named, binds=binds))
+    told = what.format(name=need.name, path=need.path, service=service)
+    if need.device:
+        means, fix = _("Nothing is read there; other readers go on."), _("Name it by its path below /dev.")
+        return Finding("permissions", WRONG, told, means, fix)
+    place = SEEN_TO_WRITE.get(need.name, "/etc/touchpoint")
+    fix = _("Have it in {place}, and name it so in the configuration.").format(place=place)
+    return Finding("permissions", WRONG, told, _("The half that needs it cannot start."), fix)
 
 
 def _forbidden(need: Need, node: Node) -> Finding:
@@ -386,14 +398,19 @@ def keys(facts: Facts) -> Iterator[Finding]:
     if facts.ring_sealed:
         yield Finding("keys", NOTE, _("The key ring is a credential of systemd, which only the service can read."))
         return
+    if facts.ring_forbidden:
+        yield Finding("keys", UNKNOWN, _("The key ring cannot be looked at by this user."), "", said(AS_ROOT))
+        return
     if facts.ring is None:
+        if not facts.needs:
+            return  # without a configuration nobody knows where it would be
         what = _("There is no key ring that can be read.")
         fix = _("Have it derived at the trust service (touchpoint keys derive), and bring it here.")
         yield Finding("keys", WRONG, what, means, fix)
         return
     for wrong in facts.ring:
         yield Finding("keys", WRONG, wrong, "", _("See touchpoint keys --help"))
-    if not facts.ring and all(need.there for need in facts.needs if need.name == "pseudonym.keys"):
+    if not facts.ring:
         yield Finding("keys", FINE, _("The key ring has a key for now, and for what comes."))
 
 

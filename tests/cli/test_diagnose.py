@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -144,13 +145,22 @@ def test_a_broken_configuration_leaves_an_archive_of_what_is_wrong(
     assert not Needles([("handle", own.encode())]).find(b"".join(held.values()))
 
 
-def test_nothing_is_written_if_a_key_cannot_be_read(home: Path) -> None:
-    """As for a user who may not: what cannot be searched for may be in it."""
-    (home / "keys.json").unlink()
-    (home / "keys.json").mkdir()
+@pytest.mark.parametrize("forbidden", ["gateway.toml", "keys.json"])
+def test_nothing_is_written_if_this_user_may_not_read_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, forbidden: str
+) -> None:
+    """A configuration is not called broken then, and a key that cannot be searched for may be in it: root is asked."""
+    opened = Path.open
+
+    def refuse(path: Path, *how: Any, **more: Any) -> Any:  # noqa: ANN401 -- as Path.open is called
+        if path.name == forbidden:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *how, **more)
+
+    monkeypatch.setattr(Path, "open", refuse)
     result = run("--out", str(home / "a.tar.gz"))
     assert result.exit_code == 1
-    assert "keys.json" in result.stderr
+    assert f"{forbidden}: Permission denied. Run it as root" in result.stderr
     assert not (home / "a.tar.gz").exists()
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -173,6 +173,21 @@ def test_a_renewal_that_is_cut_off_leaves_a_pair_and_is_finished_later(
     assert used.public_key() == issued.public_key()
 
 
+def test_a_pair_of_another_kind_is_renewed_too(home: Path, authority: Authority) -> None:
+    """An RSA key that was issued elsewhere is in use, or was moved away: the new key takes its place."""
+    run("--answers", home / "usb" / "answers.toml")
+    (home / "gateway.pem").write_bytes(authority.issue((home / "gateway.csr").read_bytes()))
+    made = rsa.generate_private_key(65537, 2048)
+    pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for there in (True, False):
+        (home / "gateway.key").write_bytes(pem) if there else (home / "gateway.key").unlink()
+        assert run("--renew").exit_code == 0
+        (home / "issued.pem").write_bytes(authority.issue((home / "gateway.csr").read_bytes()))
+        result = run("--certificate", home / "issued.pem")
+        assert result.exit_code == 0, result.output
+        assert tls_problems(load(home / "gateway.toml")) == []
+
+
 def test_a_certificate_that_does_not_fit_is_refused(home: Path, authority: Authority) -> None:
     """One that has expired, is for another key, or is none: what is in use stays."""
     run("--answers", home / "usb" / "answers.toml")
@@ -292,6 +307,10 @@ def test_without_a_person_nothing_is_asked(home: Path) -> None:
 @pytest.mark.usefixtures("package")
 def test_a_person_is_asked_and_offered_what_is_plugged_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers are offered by name; the answers make the configuration."""
+    given: list[Path] = []
+    monkeypatch.setattr(setup, "give", lambda _, path: given.append(path))
+    monkeypatch.setenv("TOUCHPOINT_CONFIG", "gateway.toml")
+    monkeypatch.chdir(home)
     found = [Candidate("scanner", "/dev/serial/by-id/usb-Acme_1", "usb-Acme_1"), Candidate("ble", "hci0", "Bluetooth")]
     monkeypatch.setattr(setup, "somebody_there", lambda: True)
     monkeypatch.setattr("gateway.doctor.readers.candidates", lambda: found)
@@ -300,6 +319,7 @@ def test_a_person_is_asked_and_offered_what_is_plugged_in(home: Path, monkeypatc
     result = run(typed="\n".join(said) + "\n")
     assert "usb-Acme_1" in result.stdout
     assert SECRET not in result.output
+    assert home / "mqtt.password" in given
     assert password(load(home / "gateway.toml")) == SECRET
     assert (home / "mqtt.password").stat().st_mode & 0o77 == 0
     document = tomllib.loads((home / "gateway.toml").read_text(encoding="utf-8"))
@@ -324,7 +344,7 @@ def test_an_answer_of_no_use_is_asked_for_again(home: Path, monkeypatch: pytest.
     said += [home / "ca.pem", home / "other.json", home / "usb" / "keys.json", home / "ca.pem", ""]
     said += ["y", "a b", "counter", "y", "till", "counter", "n"]
     result = run(typed="\n".join(map(str, said)) + "\n")
-    for wrong in ("gateway.tenant", "gateway.site", "mqtt.host", "missing.pem", "mqtt.ca", "gateway.time_zone"):
+    for wrong in ("gateway.tenant", "gateway.site", "mqtt.host", "missing.pem", "no.pem", "gateway.time_zone"):
         assert wrong in result.stderr
     assert "acme/gva-1" in result.stderr
     assert "reader.name" in result.stderr

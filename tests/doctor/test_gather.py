@@ -1,12 +1,12 @@
 """Finding the facts out: from the kernel's files as a Raspberry Pi has them, and from a broker that is not there."""
 
-import os
 import socket
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -127,19 +127,34 @@ def test_a_bare_machine_is_looked_at_all_the_same(directory: Path) -> None:
 
 
 def test_what_a_user_may_not_look_at_is_told_as_that(pi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The keys are in a directory of the service's alone: nobody is told that they are missing, or fine."""
+    """Keys in a directory of the service's alone, a state that is not this user's: neither missing nor fine."""
     (pi / "keys.json").touch()
-    look = Path.stat
-
-    def forbidden(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
-        if path.name == "keys.json":
-            raise PermissionError(13, "Permission denied", str(path))
-        return look(path, follow_symlinks=follow_symlinks)
-
-    monkeypatch.setattr(Path, "stat", forbidden)
+    monkeypatch.setattr(Path, "stat", forbidding(Path.stat, "keys.json", "restoring"))
+    monkeypatch.setattr(Path, "open", forbidding(Path.open, "keys.json"))
     found = judge(gather(pi / "gateway.toml", pi))
     assert [each.verdict for each in found if "keys.json" in each.what] == [Verdict.UNKNOWN]
-    assert not [each for each in found if each.check == "keys"]
+    assert [each.verdict for each in found if each.check == "keys"] == [Verdict.UNKNOWN]
+
+
+@pytest.mark.parametrize("name", ["keys.json", "gateway.toml"])
+def test_what_a_user_may_not_read_is_told_as_that(pi: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A file that can be looked at, and not be opened: as the package has both."""
+    (pi / "keys.json").touch()
+    monkeypatch.setattr(Path, "open", forbidding(Path.open, name))
+    found = judge(gather(pi / "gateway.toml", pi))
+    about = [each for each in found if each.check in {"keys", "configuration"} and each.verdict is not Verdict.FINE]
+    assert [each.verdict for each in about if each.fix] == [Verdict.UNKNOWN]
+
+
+def forbidding(allowed: Callable[..., Any], *names: str) -> Callable[..., Any]:
+    """Refuse to do this with files of these names, as the kernel does to others than root."""
+
+    def refuse(path: Path, *how: object, **more: object) -> object:
+        if path.name in names:
+            raise PermissionError(13, "Permission denied", str(path))
+        return allowed(path, *how, **more)
+
+    return refuse
 
 
 def test_nobody_listens_at_the_broker(pi: Path) -> None:
@@ -211,6 +226,15 @@ def test_the_directories_of_a_file_are_looked_at(pi: Path) -> None:
     """The outermost first, each with who may enter it."""
     (need,) = (each for each in gather(pi / "gateway.toml", pi).needs if each.name == "gateway.state")
     assert [name for name, _ in need.within] == [str(each) for each in reversed((pi / "state").parents)]
+
+
+def test_above_what_is_bound_nothing_is_looked_at(pi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd makes the directories above it; its name within is what counts, not where it comes from."""
+    told = f"RootDirectory=/run/r\nBindPaths=/elsewhere:{pi}:rbind"
+    monkeypatch.setattr(sys.modules[gather.__module__], "_said", lambda *_: told)
+    (need,) = (each for each in gather(pi / "gateway.toml").needs if each.name == "gateway.state")
+    assert need.hidden_from is None
+    assert [name for name, _ in need.within] == [str(pi)]
 
 
 def test_without_the_service_it_is_whoever_asks() -> None:

@@ -85,7 +85,22 @@ WRONG: dict[str, tuple[Facts, str, str]] = {
     "hidden": (
         replace(WELL, needs=(replace(FILE, path="/root/keys.json", hidden_from="touchpoint-capture"),)),
         "permissions",
-        "BindReadOnlyPaths=/root/keys.json",
+        "/etc/touchpoint",
+    ),
+    "hidden state": (
+        replace(WELL, needs=(replace(FILE, name="gateway.state", hidden_from="touchpoint-capture"),)),
+        "permissions",
+        "/var/lib/touchpoint",
+    ),
+    "hidden device": (
+        replace(WELL, needs=(replace(DEVICE, hidden_from="touchpoint-capture"),)),
+        "permissions",
+        "/dev",
+    ),
+    "a directory of its group": (
+        replace(WELL, needs=(replace(FILE, within=(("/k", Node(0o701, 0, 20, "dialout")),)),)),
+        "permissions",
+        "chmod g+x /k",
     ),
     "no state": (replace(WELL, needs=(Need("gateway.state", "/s", 7, ME, None, False),)), "permissions", "install -d"),  # noqa: FBT003
     "not plugged in": (replace(WELL, needs=(replace(DEVICE, node=None, there=False),)), "readers", "by-id"),
@@ -214,6 +229,17 @@ def test_what_is_wrong_is_said_with_its_fix(name: str) -> None:
     assert [finding.check for finding in found] == [check]
     assert fix in found[0].fix
     assert found[0].means or check == "keys"
+
+
+@pytest.mark.parametrize(
+    ("facts", "check"),
+    [(replace(WELL, ring=None, ring_forbidden=True), "keys"), (Facts(WELL.clock, forbidden=True), "configuration")],
+)
+def test_what_a_user_may_not_read_is_neither_wrong_nor_fine(facts: Facts, check: str) -> None:
+    """It is unknown, and who could tell is said."""
+    found = [each for each in judge(facts) if each.check in {"keys", "configuration"} and each.fix]
+    assert [(each.check, each.verdict) for each in found] == [(check, Verdict.UNKNOWN)]
+    assert "sudo" in found[0].fix
 
 
 @given(anything)

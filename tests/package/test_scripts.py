@@ -31,6 +31,7 @@ case "$1" in
 esac
 """
 QUIET = "#!/bin/sh\n"
+FAILS_IF_BROKEN = '#!/bin/sh\n[ ! -e "$DPKG_ROOT/broken" ]\n'
 
 
 @dataclass
@@ -195,6 +196,19 @@ def test_a_second_upgrade_that_fails_goes_back_to_what_worked(machine: Machine) 
     assert (machine.current, machine.runs(), machine.kept()) == (OLD, {OLD}, False)
 
 
+def test_a_version_is_not_blamed_for_what_keeps_the_one_before_from_starting_too(machine: Machine) -> None:
+    """Once that is mended, what the message says tries it again."""
+    machine.install()
+    (machine.root / "opt/touchpoint" / OLD / "bin/touchpoint").write_text(FAILS_IF_BROKEN, encoding="utf-8")
+    (machine.root / "broken").touch()
+    ended = machine.upgrade(FAILS_IF_BROKEN)
+    assert ended.returncode == 1
+    assert "Once that is mended: dpkg --configure touchpoint-gateway" in ended.stderr
+    (machine.root / "broken").unlink()
+    assert machine.script("postinst", NEW, "configure", OLD).returncode == 0
+    assert machine.current == NEW
+
+
 def test_the_version_that_runs_can_be_installed_over_one_that_failed(machine: Machine) -> None:
     """It is no downgrade, though dpkg knows a newer one."""
     machine.install()
@@ -246,11 +260,15 @@ def test_a_version_that_failed_is_not_tried_again_whenever_apt_is_called(machine
     assert (machine.root / "asked").read_text(encoding="utf-8") == asked
 
 
-def test_installed_again_a_version_that_failed_is_tried_again(machine: Machine) -> None:
+@pytest.mark.parametrize("how", ["as it is said", "installed again"])
+def test_a_version_that_failed_is_tried_again_when_somebody_wants_it(machine: Machine, how: str) -> None:
     """It ends as the first try should have; the units that stood in for it are gone after that."""
     machine.install()
-    assert machine.upgrade("exit 1").returncode == 1
-    assert machine.script("preinst", NEW, "upgrade", NEW).returncode == 0
+    assert f"rm {machine.root}/opt/touchpoint/refused; dpkg --configure" in machine.upgrade("exit 1").stderr
+    if how == "installed again":
+        assert machine.script("preinst", NEW, "upgrade", NEW).returncode == 0
+    else:
+        (machine.root / "opt/touchpoint/refused").unlink()
     (machine.root / "opt/touchpoint" / NEW / "bin/touchpoint").write_text("#!/bin/sh\n", encoding="utf-8")
     ended = machine.script("postinst", NEW, "configure", OLD)
     assert ended.returncode == 0, ended.stderr

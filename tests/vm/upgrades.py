@@ -32,7 +32,7 @@ async def play(shop: Shop) -> None:
     await shop.step("upgrade", "the new version", partial(upgraded, shop, second))
     await shop.step("an upgrade that fails", "the version before", partial(fails, shop, third, second))
     await shop.step("another one that fails", "the version before", partial(fails, shop, fourth, second))
-    await shop.step("apt is called again", "nothing is tried", partial(called_again, shop))
+    await shop.step("apt is called again", "nothing is tried", partial(called_again, shop, second))
     await shop.step("one that never says READY", "the version before", partial(fails, shop, fifth, second))
     await shop.step("a downgrade", "refused", partial(refused, shop, first, second))
     await shop.step("power pulled within an upgrade", "the version before", partial(cut, shop, third, second))
@@ -56,13 +56,19 @@ async def fails(shop: Shop, to: Path, before: Path) -> str:
     return await runs(shop, version(before))
 
 
-async def called_again(shop: Shop) -> str:
-    """Have dpkg configure what is not: the version before runs on, and was not started again."""
+async def called_again(shop: Shop, before: Path) -> str:
+    """Have dpkg configure what is not: the version before runs on, and was not started again. Then do as it says."""
     since = "systemctl show -p ActiveEnterTimestampMonotonic --value touchpoint-capture touchpoint-uplink"
-    before = await shop.run(since)
+    started = await shop.run(since)
     answer = await shop.guest.do("run", command="dpkg --configure -a 2>&1", seconds=SECONDS)
     assert answer["status"] != 0 and "nothing was tried" in answer["said"], answer["said"]  # noqa: PT018
-    assert await shop.run(since) == before
+    assert await shop.run(since) == started
+    again = "rm /opt/touchpoint/refused; dpkg --configure touchpoint-gateway"
+    assert again in answer["said"], answer["said"]
+    tried = await shop.guest.do(
+        "run", command=f"export TOUCHPOINT_READY_SECONDS={READY_SECONDS}; {again} 2>&1", seconds=SECONDS
+    )
+    assert f"{version(before)} runs again" in tried["said"], tried["said"]
     return "nothing is tried"
 
 
