@@ -56,25 +56,20 @@ def status(config: Config = None, *, json: Json = False, watch: Watch = False) -
 def _watch(settings: "Settings") -> None:
     """Draw on the terminal's other screen; Ctrl-C and SIGTERM leave it, and everything is as it was."""
     import signal
-    from threading import Event
 
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    def stop(number: int, frame: object) -> None:
-        del number, frame
-        ended.set()
-
-    ended, console = Event(), Console(highlight=False)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    ending, console = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}, Console(highlight=False)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)  # waited for, so that none comes in the middle of anything
     with failures_explained(), Live(console=console, screen=True, auto_refresh=False) as live:
-        while not ended.is_set():
+        ended = None
+        while ended is None:
             found = _found(settings)
             lines = screen(found, _problems(found), settings.gateway.zone, console.width, console.height)
             live.update(Text("\n".join(lines), no_wrap=True), refresh=True)
-            ended.wait(WATCH_SECONDS)
+            ended = signal.sigtimedwait(ending, WATCH_SECONDS)
 
 
 def _found(settings: "Settings") -> dict[str, Any]:
