@@ -64,7 +64,7 @@ async def play(shop: Shop) -> None:
         await shop.step(f"{half} killed", healed.__name__, partial(shop.after, kill, healed))
     await shop.step("a broken configuration, mended later", "scan", partial(misconfigured, shop))
     await shop.step("no network for an hour", "every scan of it", partial(alone, shop))
-    await shop.step("disk filled, and emptied again", "every event of it", partial(disk_full, shop))
+    await shop.step("disk filled, and emptied again", "what was accepted", partial(disk_full, shop))
     await shop.step("exposure", "0.5 and 1.0 at most", partial(exposure, shop))
     await shop.step("balance", "all in order", shop.balance)
     await shop.step("anything for a person to do", "nothing", partial(nothing_to_do, shop))
@@ -189,7 +189,10 @@ async def misconfigured(shop: Shop) -> str:
 
 
 async def disk_full(shop: Shop) -> str:
-    """Fill the disk to the last block, let people touch things, and let somebody else empty it again."""
+    """Fill the disk to the last block, let people touch things, and let somebody else empty it again.
+
+    As root fills what is reserved for root, the outbox's own reserve may be of no use: then the status has to say so.
+    """
     await shop.run(FILL, 240)
     before = await outbox(shop)
     for _ in range(TOUCHES):
@@ -202,10 +205,10 @@ async def disk_full(shop: Shop) -> str:
     await shop.run("rm /filler; sync")
     healed = await shop.scan()
     accepted = {(after["session"], number) for number in range(before["sequence"] + 1, after["sequence"] + 1)}
-    assert len(accepted) >= TOUCHES, f"{before} {after}"
+    assert len(accepted) >= TOUCHES or any("full" in each for each in after["problems"]), f"{before} {after}"
     missing = accepted - {(event["session"], int(event["sequence"])) for event in shop.consumer.events}
     assert not missing, f"{len(missing)} of {len(accepted)} did not come"
-    return f"{healed}; {len(accepted)} events of it came, the doctor said so"
+    return f"{healed}; {len(accepted)} events were accepted meanwhile, all came; the doctor said so"
 
 
 async def outbox(shop: Shop) -> dict[str, Any]:
