@@ -409,6 +409,7 @@ def test_where_secrets_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "consent.device_key": tmp_path / "device.key",
         "tags.key": tmp_path / "tags.key",
         "mqtt.key": Path("/k"),
+        "mqtt.key.next": Path("/k.next"),
         "mqtt.password_file": Path("/p"),
     }
 
